@@ -1,0 +1,229 @@
+/**
+ * The vocabulary in which services are written. A service lists operations and resources; the core does everything
+ * that all of them share: the wire protocols, the identity of the caller, IAM, recording, the refusal of members that
+ * a handler does not honour, and the Pulumi provider.
+ */
+
+/** Who is calling. */
+export interface Principal {
+  readonly kind: "root" | "assumed-role" | "service";
+  /** What `GetCallerIdentity` would answer, or the service's name for a service. */
+  readonly arn: string;
+  /** The role whose policies decide, for `assumed-role`. */
+  readonly roleArn?: string;
+}
+
+export interface Credentials {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+  readonly sessionToken: string;
+  readonly expiration: Date;
+}
+
+/** One statement's worth of permission that a call needs. All of them must be allowed. */
+export interface Access {
+  /** For example `s3:PutObject`. */
+  readonly action: string;
+  /** The ARN, or `*` where the action has no resource. */
+  readonly resource: string;
+  /** Condition keys of this request, lower case not needed: keys compare without case. */
+  readonly context?: Readonly<Record<string, string | readonly string[]>>;
+  /** The policy attached to the resource itself (bucket, secret), as its JSON text. */
+  readonly resourcePolicy?: string | undefined;
+}
+
+/** One call of one operation. */
+export interface Call {
+  readonly cloud: Cloud;
+  readonly principal: Principal;
+  readonly requestId: string;
+}
+
+/**
+ * One operation of a service.
+ * `honours` lists the input members that the handler acts on, as dotted paths; lists are transparent. `"source"`
+ * honours everything below `source`, `"source.type"` only that. Anything else that a caller sets is answered with
+ * `NotImplemented: Operation.member` (HTTP 501), because an ignored input would be a lie.
+ */
+export interface Operation<I extends object = object, O extends object = object> {
+  readonly name: string;
+  readonly honours: readonly string[];
+  /** What IAM must allow. Runs before the handler; may look at state. An empty list needs no permission. */
+  readonly authorize: (input: I, call: Call) => readonly Access[] | Promise<readonly Access[]>;
+  readonly handle: (input: I, call: Call) => O | Promise<O>;
+}
+
+/** Declares an operation with the input and output types of the official SDK's command. */
+export function operation<I extends object, O extends object>(
+  definition: Operation<I, Omit<O, "$metadata">>,
+): Operation {
+  return definition as unknown as Operation;
+}
+
+export type Protocol = "awsJson1_1" | "awsJson1_0" | "awsQuery" | "ec2Query" | "restXml" | "restJson1";
+
+export interface Service {
+  /** The name in credentials' scope: `s3`, `codebuild`, `monitoring`, ... */
+  readonly signingName: string;
+  readonly protocol: Protocol;
+  /** The SDK client's module, whose schemas (`StartBuild$`, ...) describe the wire. */
+  readonly model: object;
+  readonly operations: readonly Operation[];
+  readonly resources: readonly ResourceDefinition[];
+  readonly invokes: readonly InvokeDefinition[];
+}
+
+/** An AWS error: its code and message are what the service documents. */
+export class AwsError extends Error {
+  constructor(
+    readonly code: string,
+    message: string,
+    /** HTTP status. */
+    readonly status: number = 400,
+    /** Further members of a modelled error. */
+    readonly members: Readonly<Record<string, unknown>> = {},
+  ) {
+    super(message);
+    this.name = code;
+  }
+}
+
+/** What the emulator does not have. */
+export function notImplemented(what: string): AwsError {
+  return new AwsError("NotImplemented", `NotImplemented: ${what}`, 501);
+}
+
+export interface Clock {
+  now(): Date;
+  /** Resolves after that time on this clock, or rejects when the emulator closes. */
+  sleep(milliseconds: number, signal?: AbortSignal): Promise<void>;
+}
+
+/** An event as EventBridge sees it. */
+export interface CloudEvent {
+  readonly source: string;
+  readonly detailType: string;
+  readonly detail: object;
+  readonly resources?: readonly string[];
+}
+
+/**
+ * What a service knows of another service's state beyond its API. Each service adds its own member by declaration
+ * merging, and sets it when it is installed. Prefer {@link Cloud.send}: it goes through IAM and is recorded.
+ */
+// eslint-disable-next-line @typescript-eslint/no-empty-object-type
+export interface Stores {}
+
+/** The embedded cloud, as services see it: one account in one Region. */
+export interface Cloud {
+  readonly account: string;
+  readonly region: string;
+  readonly partition: "aws";
+  /** A folder of its own that goes away with the emulator. */
+  readonly directory: string;
+  /** `http://127.0.0.1:<port>`; known once the emulator listens. */
+  readonly endpoint: string;
+  readonly clock: Clock;
+  readonly stores: Stores;
+  /** Calls an operation in-process, as that principal: IAM decides, and the call is recorded. */
+  send<I extends object, O extends object>(
+    principal: Principal,
+    command: { readonly input: I; readonly constructor: { readonly name: string } } & PhantomOutput<O>,
+  ): Promise<O>;
+  /** The principal of a role's session. Checks that the role exists and that its trust policy admits the service. */
+  assumeRole(roleArn: string, sessionName: string, service: string, context?: Access["context"]): Principal;
+  /** Access keys with which a process calls back as this principal. */
+  issueCredentials(principal: Principal, lifetimeSeconds: number): Credentials;
+  /** Publishes a state change. In-process listeners hear it first, then EventBridge's rules. */
+  emit(event: CloudEvent): void;
+  /** Hears every event; returns the function that ends that. */
+  listen(listener: (event: CloudEvent) => void): () => void;
+  readonly network: Network;
+  /** Keeps track of work that goes on after a call has been answered. Failures are recorded, never thrown. */
+  background(what: string, work: Promise<unknown>): void;
+  /** Runs when the emulator closes, last registered first. */
+  onClose(work: () => Promise<void> | void): void;
+}
+
+/** Lets the output type of an SDK command be inferred from its `resolveMiddleware`. */
+export interface PhantomOutput<O> {
+  // Method syntax, with the SDK's own loose parameters.
+  resolveMiddleware(stack: never, configuration: never, options?: never): (...args: never[]) => Promise<{ output: O }>;
+}
+
+/**
+ * Addresses. Everything that listens gets a loopback address of its own (127.x.y.z, unique on this machine for the
+ * emulator's lifetime) under its DNS name; builds and instances see the names in their /etc/hosts. A public IPv4
+ * address of the emulator *is* that loopback address.
+ */
+export interface Network {
+  allocate(dnsName: string): string;
+  release(dnsName: string): void;
+  /** Every name that is known now, with its address. */
+  hosts(): Readonly<Record<string, string>>;
+}
+
+/** How one input of a resource behaves. */
+export interface InputRule {
+  /** Set when a change replaces the resource: where the provider's documentation says so. */
+  readonly replaceOn?: string;
+  /** The value is secret in state and output. */
+  readonly secret?: boolean;
+  /** What the provider fills in when the program gives nothing. */
+  readonly default?: unknown;
+  /** The provider makes a unique name from the resource's own when the program gives none. */
+  readonly autoname?: { readonly maxLength: number; readonly lowerCase?: boolean; readonly separator?: string };
+}
+
+export interface ResourceContext {
+  readonly cloud: Cloud;
+  /** Who runs `pulumi up`. */
+  readonly principal: Principal;
+  /** Calls an operation as the deployer. */
+  send: <I extends object, O extends object>(
+    command: { readonly input: I; readonly constructor: { readonly name: string } } & PhantomOutput<O>,
+  ) => Promise<O>;
+}
+
+/** Property values as Pulumi gives them, secrets unwrapped, assets as {@link AssetValue}. */
+export type Properties = Record<string, unknown>;
+
+export interface ResourceState {
+  readonly id: string;
+  /** Inputs and outputs together: what programs read. */
+  readonly outputs: Properties;
+}
+
+/** One Pulumi resource type, mapped onto the service's own operations. */
+export interface ResourceDefinition {
+  /** For example `aws:s3/bucket:Bucket`. */
+  readonly type: string;
+  /** The honoured inputs; any other is refused by name at preview. */
+  readonly inputs: Readonly<Record<string, InputRule>>;
+  /** Outputs that are secret. */
+  readonly secretOutputs?: readonly string[];
+  create(inputs: Properties, context: ResourceContext): Promise<ResourceState>;
+  /** Reads the real state; undefined when the resource is gone. Also serves `get` and `refresh`. */
+  read(id: string, state: Properties, context: ResourceContext): Promise<ResourceState | undefined>;
+  /** In-place update; absent where every input replaces. */
+  update?(id: string, news: Properties, olds: Properties, context: ResourceContext): Promise<ResourceState>;
+  delete(id: string, state: Properties, context: ResourceContext): Promise<void>;
+}
+
+export interface InvokeDefinition {
+  /** For example `aws:index/getRegion:getRegion`. */
+  readonly token: string;
+  invoke(args: Properties, context: ResourceContext): Promise<Properties>;
+}
+
+/** An asset or archive input, ready to be read. */
+export interface AssetValue {
+  readonly kind: "asset" | "archive";
+  /** The bytes; an archive as a zip with fixed dates, so equal contents give equal bytes. */
+  bytes(): Promise<Buffer>;
+  /** sha256 of the contents, as Pulumi gives it. */
+  readonly hash: string;
+}
+
+/** What a service's `index.ts` exports. */
+export type Install = (cloud: Cloud) => Service;

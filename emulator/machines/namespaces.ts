@@ -1,0 +1,390 @@
+/**
+ * Machines made of Linux namespaces, with the tools of util-linux: `unshare` makes the namespaces, a short shell script
+ * builds the root and becomes process 1, `nsenter` runs the commands. Works as root, and as a normal user where user
+ * namespaces are permitted.
+ *
+ * What a machine shows inside:
+ * - the host's /usr, /bin, /sbin and /lib*, read-only; /etc as symbolic links into the host's, read-only;
+ * - its volume at {@link volumePlaces}, writable: only what is written there outlives the machine;
+ * - a /proc, /dev, /tmp and /run of its own, and its own /etc/hosts and /etc/hostname;
+ * - the image (`emulator/image`) at /.image: its programs come first on PATH.
+ *
+ * Nothing of it is visible outside: the mounts live in the machine's mount namespace, and end with it. Process 1 reads
+ * a pipe of this process. When this process ends, however it ends, the pipe closes, process 1 exits, and the kernel
+ * ends everything else inside.
+ *
+ * This keeps accidents in, such as a release that deletes what it should not. It is no boundary against an attacker.
+ */
+import { spawn, type ChildProcess } from "node:child_process";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import * as readline from "node:readline";
+import type { Readable, Writable } from "node:stream";
+import type { CommandOptions, Machine, MachineOptions, MachineProcess } from "./machine";
+import { findProgram, postgresFolder } from "./programs";
+
+/** The places of the root file system that are on the volume. All else is the image's, or goes away at a reboot. */
+export const volumePlaces = ["/etc/systemd/system", "/home", "/opt", "/root", "/srv", "/var"] as const;
+
+const REPOSITORY = path.resolve(__dirname, "..", "..");
+const BOOT_DEADLINE_MS = 15_000;
+const STOP_DEADLINE_MS = 10_000;
+const DEVICES = ["full", "null", "random", "tty", "urandom", "zero"];
+const HOST_FOLDERS = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+/** Entries of /etc that are not the host's: the machine's own, and those that a mount of its own replaces. */
+const OWN_ETC = new Set(["hosts", "hostname", "mtab", "systemd"]);
+
+interface Mount {
+  readonly source: string;
+  readonly target: string;
+  readonly type: "bind" | "proc" | "tmpfs";
+  readonly writable: boolean;
+}
+
+/** Starts a machine. Rejects with a one-line reason where the host does not let it. */
+export async function bootMachine(options: MachineOptions): Promise<Machine> {
+  const tools = machineTools();
+  prepareFolders(options);
+  const mounts = planMounts(options);
+  const root = path.join(options.directory, "root");
+  const fstab = mounts.map((mount) => fstabLine(root, mount)).join("");
+  fs.writeFileSync(path.join(options.directory, "fstab"), fstab);
+  const supervisor = spawn(tools.unshare, [...unshareArguments(options), tools.sh, "-c", bootScript(options, mounts)], {
+    stdio: ["pipe", "pipe", "pipe"],
+    env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
+    cwd: "/",
+  });
+  const machine = new NamespaceMachine(options, tools, supervisor);
+  await machine.booted();
+  return machine;
+}
+
+/** Why machines cannot run on this host, as one line that says what to do; undefined when they can. */
+export async function checkNamespaces(): Promise<string | undefined> {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "protected-pipeline-check-"));
+  try {
+    const machine = await bootMachine({ hostname: "check", directory, hosts: {}, network: false, environment: {} });
+    const code = await machine.run({ command: ["true"] }).exit;
+    await machine.stop();
+    return code === 0 ? undefined : `a command in a new namespace ended with ${code}`;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  } finally {
+    fs.rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** Contents of an /etc/hosts file. */
+export function hostsFile(hosts: Readonly<Record<string, string>>): string {
+  const named = Object.entries(hosts).map(([name, address]) => `${address} ${name}\n`);
+  return ["127.0.0.1 localhost\n", ...named].join("");
+}
+
+/** The PATH of every process in a machine. */
+export function machinePath(): string {
+  const folders = ["/.image/bin", "/.image/node", postgresFolder(), "/usr/local/sbin", "/usr/local/bin"];
+  return [...folders, "/usr/sbin", "/usr/bin", "/sbin", "/bin"].filter((folder) => folder !== undefined).join(":");
+}
+
+class NamespaceMachine implements Machine {
+  private readonly ended: Promise<void>;
+  private readonly environment: Readonly<Record<string, string>>;
+  private initPid = 0;
+  private alive = true;
+  private complaint = "";
+
+  constructor(
+    private readonly options: MachineOptions,
+    private readonly tools: Tools,
+    private readonly supervisor: ChildProcess & { stdin: Writable; stdout: Readable; stderr: Readable },
+  ) {
+    this.environment = {
+      PATH: machinePath(),
+      HOME: "/root",
+      LANG: "C.UTF-8",
+      AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: "true",
+      ...options.environment,
+    };
+    this.ended = new Promise((resolve) => {
+      supervisor.once("exit", () => resolve());
+      supervisor.once("error", (error) => {
+        this.complaint = error.message;
+        resolve();
+      });
+    });
+    void this.ended.then(() => (this.alive = false));
+    supervisor.stderr.on("data", (data: Buffer) => (this.complaint = (this.complaint + data.toString()).slice(-2_000)));
+    // Process 1 may be gone already when its pipe is closed.
+    supervisor.stdin.on("error", () => undefined);
+  }
+
+  get running(): boolean {
+    return this.alive;
+  }
+
+  /** Waits for the script's word that the root is complete. */
+  async booted(): Promise<void> {
+    const lines = readline.createInterface({ input: this.supervisor.stdout });
+    const ready = new Promise<number>((resolve) => lines.once("line", (line) => resolve(Number(line))));
+    const pid = await Promise.race([ready, this.ended, deadline(BOOT_DEADLINE_MS)]);
+    lines.close();
+    this.supervisor.stdout.resume();
+    if (typeof pid === "number" && pid > 0) {
+      this.initPid = pid;
+      return;
+    }
+    await this.stop();
+    const reason = this.complaint.trim().replace(/\s*\n\s*/g, "; ") || "no answer within its deadline";
+    throw new Error(`Cannot start a machine in Linux namespaces: ${reason}. ${namespaceAdvice()}`);
+  }
+
+  run({ command, environment, directory }: CommandOptions): MachineProcess {
+    if (!this.alive) throw new Error(`Machine ${this.options.hostname} is stopped: cannot run ${command[0]}.`);
+    const change = 'cd -- "$1" || exit 126; shift; exec "$@"';
+    const inner = [this.tools.setsid, this.tools.sh, "-c", change, "sh", directory ?? "/root", ...command];
+    const child = spawn(this.tools.nsenter, [...nsenterArguments(this.initPid, this.options), "--", ...inner], {
+      stdio: ["pipe", "pipe", "pipe"],
+      env: { ...this.environment, ...environment },
+      cwd: "/",
+      detached: true,
+    });
+    child.stdin.on("error", () => undefined);
+    return new NamespaceProcess(child);
+  }
+
+  setHosts(hosts: Readonly<Record<string, string>>): void {
+    writeHosts(this.options.directory, hosts);
+  }
+
+  async stop(): Promise<void> {
+    this.supervisor.stdin.destroy();
+    await Promise.race([this.ended, deadline(STOP_DEADLINE_MS)]);
+    if (!this.alive) return;
+    // `unshare --kill-child` takes process 1 along.
+    this.supervisor.kill("SIGKILL");
+    await this.ended;
+  }
+}
+
+class NamespaceProcess implements MachineProcess {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  readonly exit: Promise<number>;
+  private over = false;
+
+  constructor(private readonly child: ChildProcess & { stdin: Writable; stdout: Readable; stderr: Readable }) {
+    this.stdin = child.stdin;
+    this.stdout = child.stdout;
+    this.stderr = child.stderr;
+    this.exit = new Promise((resolve) => {
+      child.once("exit", (code, signal) => resolve(code ?? 128 + signalNumber(signal)));
+      child.once("error", () => resolve(127));
+    });
+    void this.exit.then(() => (this.over = true));
+  }
+
+  kill(signal: NodeJS.Signals = "SIGKILL"): void {
+    void this.signalGroup(signal);
+  }
+
+  /**
+   * The command leads a session, thus a process group, of its own: `nsenter` stays outside of it, so that it lives to
+   * report the command's end. The group exists some milliseconds after the start; a kill may come earlier.
+   */
+  private async signalGroup(signal: NodeJS.Signals): Promise<void> {
+    for (let attempt = 0; attempt < 200 && !this.over; attempt++) {
+      const leader = sessionLeader(this.child.pid);
+      if (leader !== undefined) return signalQuietly(-leader, signal);
+      await deadline(5);
+    }
+    if (!this.over && this.child.pid !== undefined) signalQuietly(this.child.pid, "SIGKILL");
+  }
+}
+
+interface Tools {
+  readonly unshare: string;
+  readonly nsenter: string;
+  readonly setsid: string;
+  readonly sh: string;
+}
+
+function machineTools(): Tools {
+  if (process.platform !== "linux") throw new Error("Machines need Linux namespaces: run this on Linux.");
+  const names = ["unshare", "nsenter", "setsid", "sh", "mount", "umount", "pivot_root", "env", "cat"];
+  const found = new Map(names.map((name) => [name, findProgram(name)]));
+  const missing = names.filter((name) => found.get(name) === undefined);
+  if (missing.length > 0) {
+    throw new Error(`Machines need ${missing.join(", ")}: install the packages util-linux and coreutils.`);
+  }
+  const tool = (name: string): string => found.get(name) ?? name;
+  return { unshare: tool("unshare"), nsenter: tool("nsenter"), setsid: tool("setsid"), sh: tool("sh") };
+}
+
+function prepareFolders({ directory, volume, hostname, hosts }: MachineOptions): void {
+  const places = [...volumePlaces, "/var/lib", "/var/log", "/var/tmp"];
+  for (const place of places) fs.mkdirSync(path.join(volumeFolder(directory, volume), place), { recursive: true });
+  for (const folder of ["root", "names"]) fs.mkdirSync(path.join(directory, folder), { recursive: true });
+  fs.rmSync(path.join(directory, "tmp"), { recursive: true, force: true });
+  fs.mkdirSync(path.join(directory, "tmp"));
+  fs.chmodSync(path.join(directory, "tmp"), 0o1777);
+  fs.writeFileSync(path.join(directory, "names", "hostname"), `${hostname}\n`);
+  writeHosts(directory, hosts);
+}
+
+function writeHosts(directory: string, hosts: Readonly<Record<string, string>>): void {
+  const file = path.join(directory, "names", "hosts");
+  fs.writeFileSync(`${file}.new`, hostsFile(hosts));
+  fs.renameSync(`${file}.new`, file);
+}
+
+function volumeFolder(directory: string, volume: string | undefined): string {
+  return volume ?? path.join(directory, "volume");
+}
+
+/** Everything that is mounted under the new root, in order. */
+function planMounts(options: MachineOptions): Mount[] {
+  const bind = (source: string, target: string, writable = false): Mount => ({
+    source,
+    target,
+    type: "bind",
+    writable,
+  });
+  const volume = volumeFolder(options.directory, options.volume);
+  return [
+    ...HOST_FOLDERS.filter((name) => isRealFolder(`/${name}`)).map((name) => bind(`/${name}`, `/${name}`)),
+    bind("/etc", "/.host/etc"),
+    { source: "proc", target: "/proc", type: "proc", writable: true },
+    ...["/proc/sys", "/proc/sysrq-trigger"].filter((file) => fs.existsSync(file)).map((file) => bind(file, file)),
+    ...DEVICES.map((device) => bind(`/dev/${device}`, `/dev/${device}`, true)),
+    bind(path.join(options.directory, "tmp"), "/tmp", true),
+    bind(path.join(options.directory, "names"), "/.host/names"),
+    ...volumePlaces.map((place) => bind(path.join(volume, place), place, true)),
+    bind(path.join(REPOSITORY, "emulator", "image", "bin"), "/.image/bin"),
+    bind(path.join(REPOSITORY, "node_modules"), "/.image/node_modules"),
+    bind(process.execPath, "/.image/node/node"),
+    ...(options.binds ?? []).map(({ source, target, writable }) => bind(source, target, writable ?? false)),
+  ];
+}
+
+/** As fstab(5) wants it: one process mounts them all, which is much faster than one process each. */
+function fstabLine(root: string, { source, target, type, writable }: Mount): string {
+  // What is bound from /proc must come from the machine's own /proc, which is mounted a line earlier.
+  const from = type === "bind" && source.startsWith("/proc/") ? `${root}${source}` : source;
+  const flags = type === "bind" ? (writable ? "bind" : "bind,ro") : "nosuid,nodev,noexec";
+  return `${fstabField(from)} ${fstabField(root + target)} ${type === "bind" ? "none" : type} ${flags} 0 0\n`;
+}
+
+function fstabField(text: string): string {
+  return text.replace(/[\\\s]/g, (character) => `\\${character.charCodeAt(0).toString(8).padStart(3, "0")}`);
+}
+
+/**
+ * Builds the root and becomes process 1. SIGCHLD is ignored, so that the kernel reaps orphans; `cat` ends when the
+ * pipe from this process closes.
+ */
+function bootScript(options: MachineOptions, mounts: readonly Mount[]): string {
+  const root = shellWord(path.join(options.directory, "root"));
+  const hostname = shellWord(options.hostname);
+  // The kernel makes what is below /proc.
+  const made = mounts.filter(({ target }) => !target.startsWith("/proc/"));
+  const files = made.filter(isFileMount).map(({ target }) => target);
+  const folders = made.filter((mount) => !isFileMount(mount)).map(({ target }) => target);
+  const parents = files.map((file) => path.dirname(file));
+  const all = new Set([...folders, ...parents, "/dev/shm", "/run", "/mnt", "/etc"]);
+  return [
+    "set -e",
+    "read -r pid rest </proc/self/stat",
+    `mount -t tmpfs -o mode=755 tmpfs ${root}`,
+    `cd ${root}`,
+    `mkdir -p ${[...all].map((folder) => shellWord(`.${folder}`)).join(" ")}`,
+    "chmod 1777 dev/shm",
+    ...files.map((file) => `: > ${shellWord(`.${file}`)}`),
+    ...linkCommands(),
+    `hostname ${hostname} 2>/dev/null || echo ${hostname} > /proc/sys/kernel/hostname`,
+    `mount -a -T ${shellWord(path.join(options.directory, "fstab"))}`,
+    // The new root stacks on the old one in place, and the old one is taken away from below it: pivot_root(2).
+    "pivot_root . .",
+    "umount -l .",
+    "cd /",
+    'echo "$pid"',
+    "exec env --ignore-signal=CHLD cat >/dev/null",
+  ].join("\n");
+}
+
+/** The symbolic links of the root: /bin where the host has one, and /etc into the host's. */
+function linkCommands(): string[] {
+  const folders = HOST_FOLDERS.filter((name) => !isRealFolder(`/${name}`) && fs.existsSync(`/${name}`));
+  const top = folders.map((name) => `ln -s ${shellWord(fs.readlinkSync(`/${name}`))} ${name}`);
+  // Relative links of the host's /etc, such as os-release, go through /.host.
+  const host = `ln -s ${HOST_FOLDERS.map((name) => `/${name}`).join(" ")} .host/`;
+  const entries = fs.readdirSync("/etc").filter((name) => !OWN_ETC.has(name));
+  const etc = [...entries.map((name) => `/.host/etc/${name}`), "/.host/names/hosts", "/.host/names/hostname"];
+  return [...top, host, `ln -s ${etc.map(shellWord).join(" ")} etc/`, "ln -s /proc/self/fd dev/fd"];
+}
+
+function isRealFolder(folder: string): boolean {
+  return fs.lstatSync(folder, { throwIfNoEntry: false })?.isDirectory() ?? false;
+}
+
+function isFileMount({ source, type }: Mount): boolean {
+  return type === "bind" && !fs.statSync(source).isDirectory();
+}
+
+function shellWord(text: string): string {
+  return `'${text.replace(/'/g, `'\\''`)}'`;
+}
+
+/** A user namespace is what gives a normal user the right to make the others. */
+function needsUserNamespace(): boolean {
+  return process.getuid?.() !== 0;
+}
+
+function unshareArguments({ network }: MachineOptions): string[] {
+  const user = needsUserNamespace() ? ["--map-root-user"] : [];
+  return [...user, "--mount", "--pid", "--uts", ...(network ? [] : ["--net"]), "--fork", "--kill-child", "--"];
+}
+
+function nsenterArguments(pid: number, { network }: MachineOptions): string[] {
+  // A normal user is already root by its mapping; setting the ids again is not permitted.
+  const user = needsUserNamespace() ? ["--user", "--preserve-credentials"] : [];
+  return ["--target", String(pid), ...user, "--mount", "--pid", "--uts", ...(network ? [] : ["--net"])];
+}
+
+/** The only child of `nsenter`, once it leads its own session. */
+function sessionLeader(pid: number | undefined): number | undefined {
+  if (pid === undefined) return undefined;
+  try {
+    const child = Number(fs.readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ")[0]);
+    if (!(child > 0)) return undefined;
+    // Fields after the name, which is in brackets and may hold anything: state, parent, process group.
+    const stat = fs.readFileSync(`/proc/${child}/stat`, "utf8");
+    const group = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[2]);
+    return group === child ? child : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function signalQuietly(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // It ended in the meantime.
+  }
+}
+
+function signalNumber(signal: NodeJS.Signals | null): number {
+  return signal === null ? 0 : os.constants.signals[signal];
+}
+
+function deadline(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds).unref());
+}
+
+function namespaceAdvice(): string {
+  return needsUserNamespace()
+    ? "Permit user namespaces (sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0), or run as root"
+    : "In a container, start it with --privileged (or --cap-add SYS_ADMIN and no seccomp profile)";
+}

@@ -1,0 +1,210 @@
+/**
+ * Facts: write-once objects in the recovery store, one per assertion. The state of a run is the set of its facts.
+ *
+ * | key | written by | says |
+ * |---|---|---|
+ * | `runs/<run>/opened.json` | protect | the run exists; its own plan |
+ * | `runs/<run>/<target>/protected.json` | protect | a recovery point exists (or is being made), with its fingerprint |
+ * | `runs/<run>/<target>/staged.json` | wait | what a healing will put in place exists |
+ * | `runs/<run>/<target>/proven.json` | wait | it was compared with the fingerprint, equal, and sealed |
+ * | `runs/<run>/ticket.json` | guard | protection is complete, proven and fresh; the Guard is on watch |
+ * | `runs/<run>/admitted.json` | admit | the deploy build that consumed the protection |
+ * | `runs/<run>/decided.json` | guard, rescue | healthy, failed or not deployed, and why |
+ * | `runs/<run>/claims/<n>.json` | guard, rescue | the build that heals; n+1 takes over when n's build is over |
+ * | `runs/<run>/fenced.json` | guard, rescue | nobody writes to the live environment any more |
+ * | `runs/<run>/<target>/cut-over.json` | guard, rescue | the target is healed |
+ * | `runs/<run>/verdict.json` | guard, rescue | how the run ended |
+ */
+import * as z from "zod/mini";
+import { plan } from "./plan";
+
+const at = z.iso.datetime();
+const text = z.string().check(z.minLength(1));
+
+/** Equality of one relation's rows: their number, and a sum of the hashes of their text. */
+export const relationFingerprint = z.strictObject({ rows: text, hash: text });
+
+/** What proves that two databases are equal. Equal fingerprints mean equal contents; see docs/exactness.md. */
+export const databaseFingerprint = z.strictObject({
+  /** By qualified, quoted name; partitions add up under their root. */
+  relations: z.record(z.string(), relationFingerprint),
+  /** By qualified, quoted name: `last_value,is_called`. */
+  sequences: z.record(z.string(), z.string()),
+  largeObjects: relationFingerprint,
+  /** sha256 of the schema's canonical text (`docs/exactness.md`). */
+  schema: text,
+  /** sha256 over what a dump does not carry: settings, ACL, owner, extension versions. */
+  properties: text,
+});
+
+export const opened = z.strictObject({ at, run: text, build: text, plan });
+
+export const databaseProtected = z.strictObject({
+  at,
+  kind: z.literal("database"),
+  recoveryPoint: text,
+  /** When the exported snapshot was taken: what a healing goes back to. */
+  snapshotAt: at,
+  bytes: z.number(),
+  sha256: text,
+  /** OID of the live database. Names change hands at the cut-over, OIDs do not. */
+  oid: z.number(),
+  serverVersion: z.number(),
+  fingerprint: databaseFingerprint,
+});
+
+export const instanceProtected = z.strictObject({
+  at,
+  kind: z.literal("instance"),
+  /** A background job of the engine, or the recovery point at once. */
+  job: z.optional(text),
+  recoveryPoint: z.optional(text),
+  rootVolumeId: text,
+  snapshotAt: at,
+  /** sha256 over the declared paths' files. */
+  files: text,
+});
+
+export const protectedFact = z.discriminatedUnion("kind", [databaseProtected, instanceProtected]);
+
+export const databaseStaged = z.strictObject({
+  at,
+  kind: z.literal("database"),
+  database: text,
+  oid: z.number(),
+});
+
+export const instanceStaged = z.strictObject({
+  at,
+  kind: z.literal("instance"),
+  recoveryPoint: text,
+  /** The prepared root volume; absent where the engine makes it on failure only. */
+  volumeId: z.optional(text),
+});
+
+export const staged = z.discriminatedUnion("kind", [databaseStaged, instanceStaged]);
+
+export const proven = z.strictObject({
+  at,
+  kind: z.enum(["database", "instance"]),
+  /** What was compared, for the report, for example `14 tables, 231,004 rows`. */
+  compared: text,
+  /** For a database: when it was closed to connections after the comparison. */
+  sealedAt: z.optional(at),
+});
+
+export const ticket = z.strictObject({
+  at,
+  /** The Guard's own build: only that one may say `healthy`. */
+  build: text,
+  deadline: at,
+});
+
+export const admitted = z.strictObject({ at, build: text });
+
+export const decided = z.strictObject({
+  at,
+  build: text,
+  decision: z.enum(["healthy", "failed", "not-deployed"]),
+  reason: text,
+  /** When the first sign of the failure was seen. */
+  detectedAt: at,
+});
+
+export const claim = z.strictObject({ at, build: text });
+
+export const fenced = z.strictObject({ at, sessionsEnded: z.number() });
+
+export const databaseCutOver = z.strictObject({
+  at,
+  kind: z.literal("database"),
+  /** Name of the failed database, kept. */
+  evidence: text,
+  failedOid: z.number(),
+  liveOid: z.number(),
+  /** From the fence of the database to the commit of the swap. */
+  milliseconds: z.number(),
+});
+
+export const instanceCutOver = z.strictObject({
+  at,
+  kind: z.literal("instance"),
+  /** The failed root volume, kept. */
+  evidence: z.optional(text),
+  volumeId: z.optional(text),
+  /** True when the file fingerprint showed that nothing had changed. */
+  skipped: z.boolean(),
+  milliseconds: z.number(),
+});
+
+export const cutOver = z.discriminatedUnion("kind", [databaseCutOver, instanceCutOver]);
+
+/** Rows that the healing took out of the live database, per table; see docs/healing.md. */
+export const undoneTable = z.strictObject({
+  table: text,
+  before: z.nullable(z.number()),
+  failed: z.nullable(z.number()),
+  /** What became of it: the table appeared, vanished, or its rows or columns changed. */
+  change: z.enum(["added", "removed", "changed"]),
+});
+
+export const verdictKinds = ["healthy", "healed", "heal-failed", "would-heal", "not-deployed"] as const;
+
+export const verdict = z.strictObject({
+  at,
+  build: text,
+  verdict: z.enum(verdictKinds),
+  reason: text,
+  /** Milliseconds from the detection to green, and its parts; only after a healing. */
+  rto: z.optional(
+    z.strictObject({ total: z.number(), decision: z.number(), database: z.number(), instance: z.number() }),
+  ),
+  /** Age of the snapshot at the failure, in milliseconds. */
+  rpo: z.optional(z.number()),
+  /** Sum of the milliseconds in which the probes failed, from the first failure to green. */
+  outage: z.optional(z.number()),
+  undone: z.optional(z.array(undoneTable)),
+  /** What a healing cannot undo and was seen to differ, such as roles. */
+  notUndone: z.optional(z.array(text)),
+});
+
+export type DatabaseFingerprint = z.infer<typeof databaseFingerprint>;
+export type Opened = z.infer<typeof opened>;
+export type Protected = z.infer<typeof protectedFact>;
+export type DatabaseProtected = z.infer<typeof databaseProtected>;
+export type InstanceProtected = z.infer<typeof instanceProtected>;
+export type Staged = z.infer<typeof staged>;
+export type DatabaseStaged = z.infer<typeof databaseStaged>;
+export type InstanceStaged = z.infer<typeof instanceStaged>;
+export type Proven = z.infer<typeof proven>;
+export type Ticket = z.infer<typeof ticket>;
+export type Admitted = z.infer<typeof admitted>;
+export type Decided = z.infer<typeof decided>;
+export type Claim = z.infer<typeof claim>;
+export type Fenced = z.infer<typeof fenced>;
+export type CutOver = z.infer<typeof cutOver>;
+export type DatabaseCutOver = z.infer<typeof databaseCutOver>;
+export type InstanceCutOver = z.infer<typeof instanceCutOver>;
+export type UndoneTable = z.infer<typeof undoneTable>;
+export type Verdict = z.infer<typeof verdict>;
+
+/** Schemas of the facts about a whole run, by the name in their key. */
+export const runFacts = { opened, ticket, admitted, decided, fenced, verdict } as const;
+/** Schemas of the facts about one target, by the name in their key. */
+export const targetFacts = { protected: protectedFact, staged, proven, "cut-over": cutOver } as const;
+
+export type RunFactName = keyof typeof runFacts;
+export type TargetFactName = keyof typeof targetFacts;
+
+/** Where the fact lies in the recovery store. */
+export function runFactKey(run: string, fact: RunFactName): string {
+  return `runs/${run}/${fact}.json`;
+}
+
+export function targetFactKey(run: string, target: string, fact: TargetFactName): string {
+  return `runs/${run}/${target}/${fact}.json`;
+}
+
+export function claimKey(run: string, number: number): string {
+  return `runs/${run}/claims/${number}.json`;
+}
