@@ -8,7 +8,7 @@
  * | `runs/<run>/<target>/staged.json` | wait | what a healing will put in place exists |
  * | `runs/<run>/<target>/proven.json` | wait | it was compared with the fingerprint, equal, and sealed |
  * | `runs/<run>/ticket.json` | guard | protection is complete, proven and fresh; the Guard is on watch |
- * | `runs/<run>/admitted.json` | admit | the deploy build that consumed the protection |
+ * | `runs/<run>/admitted.json` | admit, or guard and rescue to close it | the deploy build that consumed the protection |
  * | `runs/<run>/decided.json` | guard, rescue | healthy, failed or not deployed, and why |
  * | `runs/<run>/claims/<n>.json` | guard, rescue | the build that heals; n+1 takes over when n's build is over |
  * | `runs/<run>/fenced.json` | guard, rescue | nobody writes to the live environment any more |
@@ -51,6 +51,8 @@ export const databaseProtected = z.strictObject({
   oid: z.number(),
   serverVersion: z.number(),
   fingerprint: databaseFingerprint,
+  /** Roles of the whole server, which no healing of a database undoes: name to a hash of all that is known of it. */
+  roles: z.optional(z.record(z.string(), z.string())),
 });
 
 export const instanceProtected = z.strictObject({
@@ -91,6 +93,8 @@ export const proven = z.strictObject({
   compared: text,
   /** For a database: when it was closed to connections after the comparison. */
   sealedAt: z.optional(at),
+  /** For a database: what any change to it since then would change; see jobs/database/seal.ts. */
+  seal: z.optional(text),
 });
 
 export const ticket = z.strictObject({
@@ -100,7 +104,12 @@ export const ticket = z.strictObject({
   deadline: at,
 });
 
-export const admitted = z.strictObject({ at, build: text });
+export const admitted = z.strictObject({
+  at,
+  build: text,
+  /** The Guard or Rescue took the deploy build's place: nothing can be deployed in this run any more. */
+  closed: z.optional(z.literal(true)),
+});
 
 export const decided = z.strictObject({
   at,

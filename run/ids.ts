@@ -37,6 +37,11 @@ export function evidenceDatabase(database: string, run: RunId): string {
   return derivedName(database, `_failed_${shortRun(run)}`);
 }
 
+/** The name of the database through which a run's schema text takes its canonical form, `shop_scratch_1b9d6bcd`. */
+export function scratchDatabase(database: string, run: RunId): string {
+  return derivedName(database, `_scratch_${shortRun(run)}`);
+}
+
 function derivedName(database: string, suffix: string): string {
   const name = database + suffix;
   if (Buffer.byteLength(name) <= longestIdentifier) return name;

@@ -38,6 +38,8 @@ export const report = z.strictObject({
   rpo: duration,
   /** How long a client of the application got no good answer during the healing, by the probes. */
   outage: duration,
+  /** The same by a client outside of everything, from the first bad answer on; null when it is not over or not known. */
+  clientOutage: z.optional(duration),
   undone: z.array(undoneTable),
   checks: z.array(check),
 });

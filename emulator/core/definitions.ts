@@ -4,6 +4,8 @@
  * a handler does not honour, and the Pulumi provider.
  */
 
+import type { IncomingMessage, ServerResponse } from "node:http";
+
 /** Who is calling. */
 export interface Principal {
   readonly kind: "root" | "assumed-role" | "service";
@@ -30,6 +32,8 @@ export interface Access {
   readonly context?: Readonly<Record<string, string | readonly string[]>>;
   /** The policy attached to the resource itself (bucket, secret), as its JSON text. */
   readonly resourcePolicy?: string | undefined;
+  /** The resource's policy must admit the caller too, as a role's trust policy must for `sts:AssumeRole`. */
+  readonly resourcePolicyRequired?: boolean;
 }
 
 /** One call of one operation. */
@@ -114,6 +118,30 @@ export interface CloudEvent {
 // eslint-disable-next-line @typescript-eslint/no-empty-object-type
 export interface Stores {}
 
+/**
+ * What the core asks of IAM. The store that IAM sets as `stores.iam` has these methods.
+ * Both answer undefined when there is no such role.
+ */
+export interface RolePolicies {
+  /** The JSON texts of all policies attached to the role, inline and managed. */
+  policiesOf(roleArn: string): readonly string[] | undefined;
+  /** The JSON text of the role's trust policy. */
+  trustPolicyOf(roleArn: string): string | undefined;
+}
+
+/** Where a process finds its credentials, as containers on AWS do. */
+export interface CredentialsEndpoint {
+  readonly AWS_CONTAINER_CREDENTIALS_FULL_URI: string;
+  readonly AWS_CONTAINER_AUTHORIZATION_TOKEN: string;
+}
+
+/** Answers requests below a private path. What it throws becomes a JSON error `{ code, message }`. */
+export type RouteHandler = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  principal: Principal,
+) => void | Promise<void>;
+
 /** The embedded cloud, as services see it: one account in one Region. */
 export interface Cloud {
   readonly account: string;
@@ -134,6 +162,15 @@ export interface Cloud {
   assumeRole(roleArn: string, sessionName: string, service: string, context?: Access["context"]): Principal;
   /** Access keys with which a process calls back as this principal. */
   issueCredentials(principal: Principal, lifetimeSeconds: number): Credentials;
+  /**
+   * Variables with which a process fetches its own credentials again and again, an hour's worth each time. Unless
+   * ended by the returned function, the endpoint lives as long as the emulator.
+   */
+  credentialsEndpoint(principal: Principal): CredentialsEndpoint & { end(): void };
+  /** The principal of an access key that this emulator issued and that has not expired. */
+  principalOf(accessKeyId: string): Principal | undefined;
+  /** Serves what is below `/_<name>/` (prefix with both slashes). The caller is known by its access key, as in AWS calls. */
+  route(prefix: string, handler: RouteHandler): void;
   /** Publishes a state change. In-process listeners hear it first, then EventBridge's rules. */
   emit(event: CloudEvent): void;
   /** Hears every event; returns the function that ends that. */
@@ -192,6 +229,20 @@ export interface ResourceState {
   readonly id: string;
   /** Inputs and outputs together: what programs read. */
   readonly outputs: Properties;
+}
+
+/**
+ * Thrown by a resource that exists now but could not be made complete: the engine keeps it in the state and tries again
+ * at the next update, instead of forgetting it.
+ */
+export class InitializationFailed extends Error {
+  constructor(
+    readonly state: ResourceState,
+    message: string,
+  ) {
+    super(message);
+    this.name = "InitializationFailed";
+  }
 }
 
 /** One Pulumi resource type, mapped onto the service's own operations. */

@@ -272,8 +272,16 @@ function planMounts(options: MachineOptions): Mount[] {
 function fstabLine(root: string, { source, target, type, writable }: Mount): string {
   // What is bound from /proc must come from the machine's own /proc, which is mounted a line earlier.
   const from = type === "bind" && source.startsWith("/proc/") ? `${root}${source}` : source;
-  const flags = type === "bind" ? (writable ? "bind" : "bind,ro") : "nosuid,nodev,noexec";
+  const flags = type === "bind" ? (writable ? "rbind" : readOnlyFlags()) : "nosuid,nodev,noexec";
   return `${fstabField(from)} ${fstabField(root + target)} ${type === "bind" ? "none" : type} ${flags} 0 0\n`;
+}
+
+/**
+ * Recursive, because a user namespace may not take a folder without what is mounted in it (in containers, /etc/hosts).
+ * A normal user may not drop flags that the source is mounted with when making it read-only, so it sets the usual ones.
+ */
+function readOnlyFlags(): string {
+  return needsUserNamespace() ? "rbind,ro,nosuid,nodev" : "rbind,ro";
 }
 
 function fstabField(text: string): string {

@@ -1,0 +1,71 @@
+/** The command `drill`: checks what it was given, runs the drill, and says how it ended. */
+import { once } from "node:events";
+import { checkNamespaces } from "../../emulator/machines/namespaces";
+import type { Report } from "../../run/report";
+import { writeReport } from "../report/files";
+import { summaryLines } from "../report/summary";
+import { Refusal } from "../refusal";
+import { readSetup } from "../setup";
+import { openScreen, type Screen } from "../view/live";
+import { Interruption } from "./interruption";
+import type { DrillArguments } from "./options";
+import { checkClients, checkData, checkSpace } from "./preflight";
+import { scenarioOf } from "./scenario";
+
+/** Runs the drill that the options ask for; returns the exit status. */
+export async function commandDrill(given: DrillArguments): Promise<number> {
+  const scenario = scenarioOf(given);
+  const setup = readSetup();
+  await checkClients(setup);
+  const data = given.data === undefined ? undefined : await checkData(given.data, setup);
+  checkSpace(data);
+  await checkNamespacesPermitted();
+
+  // eslint-disable-next-line @typescript-eslint/no-require-imports -- loaded when it is needed, and not before
+  const { runDrill } = require("./drill") as typeof import("./drill");
+  const shown: string[] = [];
+  const screen = recorded(openScreen(process.stdout), shown);
+  const interruption = new Interruption((line) => screen.say(line));
+  let report: Report;
+  try {
+    const shownText = () => shown.join("\n");
+    const { engine, keep = false } = given;
+    report = await runDrill({ engine, scenario, data, keep, setup, screen, interruption, goOn, shown: shownText });
+  } finally {
+    screen.close();
+    interruption.close();
+  }
+  const where = given.report === undefined ? undefined : await writeReport(given.report, report);
+  process.stdout.write(`\n${summaryLines(report, where).join("\n")}\n`);
+  return report.passed ? 0 : 1;
+}
+
+async function checkNamespacesPermitted(): Promise<void> {
+  const problem = await checkNamespaces();
+  if (problem !== undefined) throw new Refusal(problem);
+}
+
+/** Keeps what is shown: it is searched for secrets. */
+function recorded(screen: Screen, shown: string[]): Screen {
+  return {
+    show: (state) => {
+      shown[0] = JSON.stringify(state);
+      screen.show(state);
+    },
+    say: (line) => {
+      shown.push(line);
+      screen.say(line);
+    },
+    close: () => screen.close(),
+  };
+}
+
+/** Waits for Enter. The end of standard input counts: there is nobody to wait for. */
+async function goOn(signal: AbortSignal): Promise<void> {
+  process.stdin.resume();
+  try {
+    await Promise.race([once(process.stdin, "data", { signal }), once(process.stdin, "end", { signal })]);
+  } finally {
+    process.stdin.pause();
+  }
+}

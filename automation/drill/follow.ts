@@ -1,0 +1,145 @@
+/** Follows one execution of a pipeline, with official calls only, until it is over. */
+import {
+  GetPipelineExecutionCommand,
+  GetPipelineStateCommand,
+  ListActionExecutionsCommand,
+  ListPipelineExecutionsCommand,
+  StartPipelineExecutionCommand,
+  type ActionExecutionDetail,
+} from "@aws-sdk/client-codepipeline";
+import { BuildLog, getBuild, isRunnerLine } from "../builds";
+import type { Clients } from "../clients";
+import type { ActionRecord, ExecutionRecord, StageRecord } from "../judge/run";
+import { waitFor, type WaitOptions } from "../wait";
+
+const over = new Set(["Succeeded", "Failed", "Stopped", "Cancelled", "Superseded"]);
+
+/** A moment of an execution. */
+export interface Moment {
+  readonly execution: ExecutionRecord;
+  /** What the commands of each action said so far, by the action's name. */
+  readonly logs: ReadonlyMap<string, readonly string[]>;
+}
+
+type Poll = Omit<WaitOptions, "what">;
+
+/** Waits until the execution that the creation of the pipeline has started is over. */
+export async function awaitFirstExecution(clients: Clients, pipeline: string, poll: Poll): Promise<void> {
+  await waitFor(
+    async () => {
+      const answer = await clients.codePipeline.send(new ListPipelineExecutionsCommand({ pipelineName: pipeline }));
+      const executions = answer.pipelineExecutionSummaries ?? [];
+      const all = executions.length > 0 && executions.every((each) => over.has(each.status ?? ""));
+      return all || undefined;
+    },
+    { ...poll, what: `the execution that the creation of ${pipeline} has started to end` },
+  );
+}
+
+/** Starts an execution; returns its id. */
+export async function startExecution(clients: Clients, pipeline: string): Promise<string> {
+  const started = await clients.codePipeline.send(new StartPipelineExecutionCommand({ name: pipeline }));
+  if (started.pipelineExecutionId === undefined) throw new Error(`an execution of ${pipeline} started without an id`);
+  return started.pipelineExecutionId;
+}
+
+/** Follows an execution to its end. `heard` is called after each look. */
+export async function followExecution(
+  clients: Clients,
+  pipeline: string,
+  execution: string,
+  poll: Poll,
+  heard: (moment: Moment) => void,
+): Promise<Moment> {
+  const logs = new Map<string, ActionLog>();
+  return waitFor(
+    async () => {
+      const found = await readExecution(clients, pipeline, execution);
+      for (const action of found.stages.flatMap((stage) => stage.actions)) {
+        if (action.buildId === undefined) continue;
+        const log = logs.get(action.buildId) ?? new ActionLog(action.name, action.buildId);
+        logs.set(action.buildId, log);
+        await log.read(clients, action.status !== "InProgress");
+      }
+      const moment = { execution: found, logs: new Map([...logs.values()].map((log) => [log.action, log.lines])) };
+      heard(moment);
+      return over.has(found.status) ? moment : undefined;
+    },
+    { ...poll, what: `the execution ${execution} to end` },
+  );
+}
+
+/** The log of the build of one action. Read once more when the action is over, and then no longer. */
+class ActionLog {
+  lines: readonly string[] = [];
+  private readonly log = new BuildLog();
+  private done = false;
+
+  constructor(
+    readonly action: string,
+    private readonly build: string,
+  ) {}
+
+  async read(clients: Clients, last: boolean): Promise<void> {
+    if (this.done) return;
+    const build = await getBuild(clients, this.build);
+    if (build === undefined) return;
+    if (await this.log.read(clients, build)) this.lines = this.log.lines.filter((line) => !isRunnerLine(line));
+    this.done = last && build.buildComplete === true;
+  }
+}
+
+async function readExecution(clients: Clients, pipeline: string, id: string): Promise<ExecutionRecord> {
+  const client = clients.codePipeline;
+  // The status first: when it says that all is over, what is read next is complete.
+  const execution = await client.send(
+    new GetPipelineExecutionCommand({ pipelineName: pipeline, pipelineExecutionId: id }),
+  );
+  const [state, details] = await Promise.all([
+    client.send(new GetPipelineStateCommand({ name: pipeline })),
+    listActions(clients, pipeline, id),
+  ]);
+  const stages = (state.stageStates ?? []).map((stage): StageRecord => {
+    const mine = stage.latestExecution?.pipelineExecutionId === id;
+    const actions = (stage.actionStates ?? []).map((each) => actionRecord(each.actionName ?? "", details));
+    return {
+      name: stage.stageName ?? "",
+      status: mine ? (stage.latestExecution?.status ?? "") : "NotStarted",
+      actions,
+    };
+  });
+  return { id, status: execution.pipelineExecution?.status ?? "Unknown", stages };
+}
+
+async function listActions(clients: Clients, pipeline: string, id: string): Promise<ActionExecutionDetail[]> {
+  const details: ActionExecutionDetail[] = [];
+  let nextToken: string | undefined;
+  do {
+    const page = await clients.codePipeline.send(
+      new ListActionExecutionsCommand({
+        pipelineName: pipeline,
+        filter: { pipelineExecutionId: id },
+        ...(nextToken === undefined ? {} : { nextToken }),
+      }),
+    );
+    details.push(...(page.actionExecutionDetails ?? []));
+    nextToken = page.nextToken;
+  } while (nextToken !== undefined);
+  return details;
+}
+
+function actionRecord(name: string, details: readonly ActionExecutionDetail[]): ActionRecord {
+  // The newest comes first.
+  const detail = details.find((each) => each.actionName === name);
+  if (detail === undefined) return { name, status: "NotStarted", summary: "" };
+  const result = detail.output?.executionResult;
+  const isBuild = detail.input?.actionTypeId?.provider === "CodeBuild";
+  return {
+    name,
+    status: detail.status ?? "Unknown",
+    startedAt: detail.startTime,
+    endedAt: detail.status === "InProgress" ? undefined : detail.lastUpdateTime,
+    ...(isBuild && result?.externalExecutionId !== undefined ? { buildId: result.externalExecutionId } : {}),
+    summary: result?.errorDetails?.message ?? result?.externalExecutionSummary ?? "",
+  };
+}

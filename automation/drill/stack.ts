@@ -1,0 +1,133 @@
+/** The ephemeral stack of a drill, by the Automation API: everything of it lies in the drill's own folder. */
+import * as fs from "node:fs/promises";
+import * as path from "node:path";
+import { randomBytes } from "node:crypto";
+import { LocalWorkspace, PulumiCommand, type EngineEvent, type OutputMap, type Stack } from "@pulumi/pulumi/automation";
+import { messageOf } from "../refusal";
+import type { Scratch } from "./scratch";
+
+const project = "protected-pipeline";
+
+export interface StackOptions {
+  readonly name: string;
+  readonly scratch: Scratch;
+  /** Folder that holds `bin/pulumi`. */
+  readonly pulumiRoot: string;
+  /** Environment for the engine, such as where the providers are. */
+  readonly environment: Readonly<Record<string, string>>;
+  readonly program: () => Promise<Record<string, unknown>>;
+}
+
+export type Outputs = Readonly<Record<string, unknown>>;
+
+export class EphemeralStack {
+  private constructor(
+    private readonly stack: Stack,
+    private readonly backend: string,
+  ) {}
+
+  static async create(options: StackOptions): Promise<EphemeralStack> {
+    const { scratch, name } = options;
+    const backend = await scratch.folder("state");
+    const home = await scratch.folder("pulumi-home");
+    const workDir = await scratch.folder("work");
+    const url = `file://${backend}`;
+    const envVars = {
+      ...options.environment,
+      PULUMI_BACKEND_URL: url,
+      PULUMI_HOME: home,
+      PULUMI_CONFIG_PASSPHRASE: randomBytes(24).toString("base64"),
+      PULUMI_SKIP_UPDATE_CHECK: "true",
+      PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: "true",
+      // Nothing that the Automation API would ask for may stop for an answer.
+      PULUMI_SKIP_CONFIRMATIONS: "true",
+    };
+    const pulumiCommand = await PulumiCommand.get({
+      root: await commandInItsOwnSession(options.pulumiRoot, scratch),
+      skipVersionCheck: true,
+    });
+    const stack = await LocalWorkspace.createStack(
+      { stackName: name, projectName: project, program: options.program },
+      {
+        workDir,
+        pulumiHome: home,
+        pulumiCommand,
+        envVars,
+        projectSettings: { name: project, runtime: "nodejs", backend: { url } },
+        secretsProvider: "passphrase",
+      },
+    );
+    return new EphemeralStack(stack, backend);
+  }
+
+  /** Creates everything. The result's history would hold plain secrets: it is not asked for. */
+  async up(signal: AbortSignal, onEvent: (event: EngineEvent) => void): Promise<Outputs> {
+    const result = await this.stack.up({ showSecrets: false, signal, onEvent, onError: () => undefined });
+    return plain(result.outputs);
+  }
+
+  async destroy(signal: AbortSignal, onEvent: (event: EngineEvent) => void): Promise<void> {
+    await this.stack.destroy({ showSecrets: false, signal, onEvent });
+    await this.stack.workspace.removeStack(this.stack.name);
+  }
+
+  /** Every file of the backend: state, history, backups. */
+  async stateFiles(): Promise<string[]> {
+    const entries = await fs.readdir(this.backend, { recursive: true, withFileTypes: true });
+    return entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
+  }
+}
+
+function plain(outputs: OutputMap): Outputs {
+  return Object.fromEntries(Object.entries(outputs).map(([name, output]) => [name, output.value as unknown]));
+}
+
+/**
+ * A folder whose `bin/pulumi` runs the real one in a session of its own: a terminal sends Ctrl-C to a whole group, and
+ * the CLI's second SIGINT orphans resources. When the driver dies, its death is the CLI's.
+ */
+async function commandInItsOwnSession(root: string, scratch: Scratch): Promise<string> {
+  const folder = await scratch.folder("cli/bin");
+  const real = path.join(root, "bin", "pulumi");
+  const script = `#!/bin/sh\nexec setsid setpriv --pdeathsig TERM '${real}' "$@"\n`;
+  await fs.writeFile(path.join(folder, "pulumi"), script, { mode: 0o755 });
+  return path.dirname(folder);
+}
+
+/** How far an update is, from the engine's events. */
+export class Progress {
+  done = 0;
+  current = "";
+
+  hear(event: EngineEvent): boolean {
+    const { resourcePreEvent, resOutputsEvent } = event;
+    if (resOutputsEvent !== undefined && !isNothing(resOutputsEvent.metadata.op)) {
+      this.done += 1;
+      return true;
+    }
+    if (resourcePreEvent !== undefined && !isNothing(resourcePreEvent.metadata.op)) {
+      this.current = resourcePreEvent.metadata.urn.split("::").at(-1) ?? "";
+      return true;
+    }
+    return false;
+  }
+}
+
+function isNothing(op: string): boolean {
+  return op === "same" || op === "read";
+}
+
+/** The first diagnostics of an update that failed: the Automation API's own message is the whole output. */
+export function failureOf(error: unknown, events: readonly EngineEvent[]): Error {
+  const lines = events
+    .map((event) => event.diagnosticEvent)
+    .filter((event) => event?.severity === "error")
+    .map((event) =>
+      messageOf(event?.message)
+        .replaceAll(/<\{%[^%]*%\}>/g, "")
+        .trim(),
+    )
+    .filter((line) => line !== "" && line !== "update failed");
+  if (lines.length === 0) return error instanceof Error ? error : new Error(messageOf(error));
+  return new Error(lines.slice(0, 3).join(" | "), { cause: error });
+}

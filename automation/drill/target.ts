@@ -1,0 +1,51 @@
+/** Where a drill runs: the embedded AWS, made for it and gone with it. */
+import { startEmulator, type Emulator } from "../../emulator/emulator";
+import type { Setup } from "../setup";
+import type { Scratch } from "./scratch";
+
+export interface Target {
+  /** How often something that nobody announces is looked at. */
+  readonly pollMilliseconds: number;
+  /** What the Pulumi engine needs to find the providers. */
+  readonly pulumiEnvironment: Readonly<Record<string, string>>;
+  /** The CA bundle of the database servers, PEM. */
+  readonly caBundle: string;
+  readonly databaseVersion: string;
+  /** From where the driver reaches the application. */
+  readonly visitors: readonly string[];
+  close(): Promise<void>;
+}
+
+/** Variables that would lead the official clients, the engine or PostgreSQL's programs elsewhere. */
+const foreign = /^(AWS_|PULUMI_|PG[A-Z]+$|ELASTIO_)/;
+
+/**
+ * Makes this process, and what it starts, see nothing but the target: an ambient profile or backend must not leak
+ * into a drill, and a drill must not leak into an account.
+ */
+export function enterEnvironment(environment: Readonly<Record<string, string>>): void {
+  for (const name of Object.keys(process.env)) if (foreign.test(name)) delete process.env[name];
+  Object.assign(process.env, environment, {
+    AWS_CONFIG_FILE: "/dev/null",
+    AWS_SHARED_CREDENTIALS_FILE: "/dev/null",
+    AWS_EC2_METADATA_DISABLED: "true",
+    AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: "true",
+  });
+}
+
+export async function startLocalTarget(setup: Setup, scratch: Scratch): Promise<Target> {
+  const emulator = await startEmulator({ directory: scratch.directory });
+  enterEnvironment(emulator.environment);
+  return localTarget(emulator, setup);
+}
+
+function localTarget(emulator: Emulator, setup: Setup): Target {
+  return {
+    pollMilliseconds: 250,
+    pulumiEnvironment: { ...emulator.environment, ...emulator.pulumiEnvironment },
+    caBundle: emulator.cloud.stores.rds.caCertificate,
+    databaseVersion: String(setup.postgresMajor),
+    visitors: ["127.0.0.1/32"],
+    close: () => emulator.close(),
+  };
+}

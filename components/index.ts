@@ -1,0 +1,35 @@
+/** What other stacks import. */
+export {
+  CommandProject,
+  type BuildNetwork,
+  type CommandProjectArgs,
+  type ComputeType,
+  type ProjectSource,
+} from "./command-project";
+export { DemoEnvironment, type DemoEnvironmentArgs, type DemoFiles } from "./demo-environment";
+export { DemoNetwork, type DemoNetworkArgs } from "./demo-network";
+export { demoProgram, releaseKey, type DemoConfig, type DemoOutputs } from "./demo-program";
+export { InvalidArgumentsError } from "./errors";
+export { defaultDeadlines, defaultSoak, type Deadlines, type Engine, type Soak } from "./plan";
+export type { PolicyDocument, Statement } from "./policies";
+export { PrivateBucket, type PrivateBucketArgs } from "./private-bucket";
+export {
+  admitCommand,
+  Protection,
+  runVariables,
+  toolkitArtifact,
+  type JobProjects,
+  type ProtectedDatabase,
+  type ProtectedInstance,
+  type ProtectionArgs,
+  type ProtectionProbe,
+  type Stage,
+} from "./protection";
+export {
+  ProtectedPipeline,
+  releaseArtifact,
+  type DeployArgs,
+  type ProtectedPipelineArgs,
+  type ReleaseSource,
+} from "./protected-pipeline";
+export { RecoveryStore, type RecoveryStoreArgs } from "./recovery-store";

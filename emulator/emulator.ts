@@ -1,0 +1,88 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { EmbeddedCloud } from "./core/cloud";
+import type { Cloud, Install } from "./core/definitions";
+import { LoopbackNetwork } from "./core/network";
+import type { Recorder } from "./core/recorder";
+import { installs } from "./services";
+
+export interface EmulatorOptions {
+  /** Where the emulator's own folder is made. Default: the system's temporary folder. */
+  readonly directory?: string;
+  /** The port of the endpoint on 127.0.0.1. Default: a free one. */
+  readonly port?: number;
+  /** Default: `123456789012`. */
+  readonly account?: string;
+  /** Default: `us-east-1`. */
+  readonly region?: string;
+  /** Which services there are. Default: all. */
+  readonly services?: readonly Install[];
+}
+
+/** A running emulator. */
+export interface Emulator {
+  readonly cloud: Cloud & { readonly clock: { advance(milliseconds: number): void } };
+  /** `http://127.0.0.1:<port>` */
+  readonly endpoint: string;
+  /** What a process needs to find the emulator as the account's administrator: `AWS_ENDPOINT_URL`, `AWS_REGION`, keys. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** Calls that were made, newest bounded. */
+  readonly recorder: Recorder;
+  /** Failures of work in the background, which nobody waited for. */
+  readonly failures: EmbeddedCloud["failures"];
+  /** Ends every process, port and folder of the emulator. Safe to call twice. */
+  close(): Promise<void>;
+}
+
+/** Starts the embedded cloud in this process. Nothing of it outlives {@link Emulator.close} or the process. */
+export async function startEmulator(options: EmulatorOptions = {}): Promise<Emulator> {
+  const directory = await mkdtemp(join(options.directory ?? tmpdir(), "protected-pipeline-emulator-"));
+  const removeDirectory = (): Promise<void> => rm(directory, { recursive: true, force: true });
+  try {
+    const network = await LoopbackNetwork.open();
+    const cloud = new EmbeddedCloud(
+      options.account ?? "123456789012",
+      options.region ?? "us-east-1",
+      directory,
+      network,
+    );
+    // Registered first, it runs last.
+    cloud.onClose(removeDirectory);
+    try {
+      await cloud.open(options.port ?? 0);
+      for (const install of options.services ?? installs) cloud.install(install(cloud));
+      return emulatorOf(cloud);
+    } catch (error) {
+      await cloud.close();
+      throw error;
+    }
+  } catch (error) {
+    await removeDirectory();
+    throw explained(error, options.port);
+  }
+}
+
+function emulatorOf(cloud: EmbeddedCloud): Emulator {
+  const keys = cloud.administratorKeys();
+  let closed: Promise<void> | undefined;
+  return {
+    cloud,
+    endpoint: cloud.endpoint,
+    environment: {
+      AWS_ENDPOINT_URL: cloud.endpoint,
+      AWS_REGION: cloud.region,
+      AWS_DEFAULT_REGION: cloud.region,
+      AWS_ACCESS_KEY_ID: keys.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: keys.secretAccessKey,
+    },
+    recorder: cloud.recorder,
+    failures: cloud.failures,
+    close: () => (closed ??= cloud.close()),
+  };
+}
+
+function explained(error: unknown, port: number | undefined): unknown {
+  if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE" || port === undefined) return error;
+  return new Error(`Port ${port} of 127.0.0.1 is in use. Give another port, or 0 for a free one.`, { cause: error });
+}

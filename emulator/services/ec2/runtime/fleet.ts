@@ -1,0 +1,194 @@
+/** The machines of running instances. */
+import * as fs from "node:fs/promises";
+import { createWriteStream } from "node:fs";
+import * as path from "node:path";
+import { AwsError, type Cloud, type Principal } from "../../../core/definitions";
+import type { Machine } from "../../../machines/machine";
+import { bootMachine } from "../../../machines/namespaces";
+import type { InstanceRecord } from "../store";
+import type { Disks } from "./disks";
+import { MetadataServer } from "./metadata";
+
+interface Running {
+  readonly machine: Machine;
+  readonly metadata: MetadataServer;
+  readonly network: boolean;
+  readonly bootTime: Date;
+}
+
+/** Where cloud-init notes for which instance it has run. */
+const CLOUD_INIT = "var/lib/cloud";
+
+export class Fleet {
+  private readonly running = new Map<string, Running>();
+  private readonly queues = new Map<string, Promise<unknown>>();
+  private closed = false;
+
+  constructor(
+    private readonly cloud: Cloud,
+    private readonly disks: Disks,
+    private readonly directory: string,
+  ) {
+    cloud.onClose(() => this.close());
+    // A database that was created since an instance booted has a name that the instance must find.
+    const end = cloud.listen(() => this.refreshHosts());
+    cloud.onClose(end);
+  }
+
+  /** Changes of one instance happen one after the other, in the order of the requests. */
+  change<T>(id: string, work: () => Promise<T>): Promise<T> {
+    const before = this.queues.get(id) ?? Promise.resolve();
+    const after = before.then(work, work);
+    this.queues.set(
+      id,
+      after.catch(() => undefined),
+    );
+    return after;
+  }
+
+  /** The machine, while it runs. */
+  machine(id: string): Machine | undefined {
+    const machine = this.running.get(id)?.machine;
+    return machine?.running === true ? machine : undefined;
+  }
+
+  /** When the instance booted, if it runs and can reach the network. */
+  onlineSince(id: string): Date | undefined {
+    const running = this.running.get(id);
+    return running?.machine.running === true && running.network ? running.bootTime : undefined;
+  }
+
+  /** Whether the running machine has the network that its security groups allow. */
+  isNetworkCurrent(instance: InstanceRecord): boolean {
+    const running = this.running.get(instance.id);
+    return running === undefined || running.network === this.allowedNetwork(instance);
+  }
+
+  refreshHosts(): void {
+    const hosts = this.cloud.network.hosts();
+    for (const { machine } of this.running.values()) machine.setHosts(hosts);
+  }
+
+  /** Starts the machine on the instance's root volume, its enabled units, and at its first boot its user data. */
+  async boot(instance: InstanceRecord): Promise<void> {
+    if (this.closed) throw new AwsError("Server.InternalError", "The emulator closes");
+    await this.halt(instance.id);
+    const root = instance.devices.get(instance.rootDeviceName);
+    if (root === undefined) {
+      const message = `Invalid value '${instance.id}' for instanceId. Instance does not have a volume attached at root (${instance.rootDeviceName})`;
+      throw new AwsError("IncorrectInstanceState", message);
+    }
+    const volume = this.disks.folder(root.volumeId);
+    const userData = decodeUserData(instance.userData);
+    const metadata = new MetadataServer(this.cloud, instance, userData, this.principal(instance));
+    const endpoint = await metadata.listen();
+    const network = this.allowedNetwork(instance);
+    const directory = path.join(this.directory, instance.id);
+    await fs.mkdir(directory, { recursive: true });
+    try {
+      const machine = await bootMachine({
+        hostname: instance.privateDnsName,
+        directory,
+        volume,
+        hosts: this.cloud.network.hosts(),
+        network,
+        environment: this.environment(endpoint),
+      });
+      this.running.set(instance.id, { machine, metadata, network, bootTime: this.cloud.clock.now() });
+      await startUnits(machine, volume);
+      await this.startUserData(instance, machine, volume, userData);
+    } catch (error) {
+      if (!this.running.has(instance.id)) await metadata.close();
+      await this.halt(instance.id);
+      throw error;
+    }
+  }
+
+  /** Ends everything that runs on the instance, as pulling the plug would. */
+  async halt(id: string): Promise<void> {
+    const running = this.running.get(id);
+    if (running === undefined) return;
+    this.running.delete(id);
+    await running.machine.stop();
+    await running.metadata.close();
+  }
+
+  private async close(): Promise<void> {
+    this.closed = true;
+    await Promise.all(this.queues.values());
+    await Promise.all([...this.running.keys()].map((id) => this.halt(id)));
+  }
+
+  private allowedNetwork({ securityGroupIds }: InstanceRecord): boolean {
+    return this.cloud.stores.ec2.allowsEgress(securityGroupIds);
+  }
+
+  private principal({ id, profile }: InstanceRecord): Principal | undefined {
+    if (profile === undefined) return undefined;
+    try {
+      return this.cloud.assumeRole(profile.roleArn, id, "ec2.amazonaws.com");
+    } catch {
+      // The instance starts; its metadata says that the role cannot be assumed.
+      return undefined;
+    }
+  }
+
+  private environment(metadataEndpoint: string): Record<string, string> {
+    return {
+      AWS_ENDPOINT_URL: this.cloud.endpoint,
+      AWS_REGION: this.cloud.region,
+      AWS_DEFAULT_REGION: this.cloud.region,
+      AWS_EC2_METADATA_SERVICE_ENDPOINT: metadataEndpoint,
+    };
+  }
+
+  /** As cloud-init does it: once per instance id and volume, as root, without holding up the boot. */
+  private async startUserData(
+    instance: InstanceRecord,
+    machine: Machine,
+    volume: string,
+    userData: string | undefined,
+  ): Promise<void> {
+    const folder = path.join(volume, CLOUD_INIT, "instances", instance.id);
+    const done = await fs.access(folder).then(
+      () => true,
+      () => false,
+    );
+    if (done) return;
+    await fs.mkdir(folder, { recursive: true });
+    await fs.mkdir(path.join(volume, CLOUD_INIT, "data"), { recursive: true });
+    await fs.writeFile(path.join(volume, CLOUD_INIT, "data", "instance-id"), `${instance.id}\n`);
+    if (userData === undefined) return;
+    await fs.writeFile(path.join(folder, "user-data.txt"), userData, { mode: 0o700 });
+    this.cloud.background(`user data of ${instance.id}`, runUserData(instance.id, machine, volume));
+  }
+}
+
+function decodeUserData(base64: string | undefined): string | undefined {
+  const text = base64 === undefined ? "" : Buffer.from(base64, "base64").toString("utf8");
+  return text === "" ? undefined : text;
+}
+
+async function startUnits(machine: Machine, volume: string): Promise<void> {
+  const wants = path.join(volume, "etc/systemd/system/multi-user.target.wants");
+  const enabled = await fs.readdir(wants).catch(() => []);
+  if (enabled.length === 0) return;
+  const systemctl = machine.run({ command: ["systemctl", "default"] });
+  systemctl.stdout.resume();
+  systemctl.stderr.resume();
+  await systemctl.exit;
+}
+
+async function runUserData(id: string, machine: Machine, volume: string): Promise<void> {
+  const log = createWriteStream(path.join(volume, "var/log/cloud-init-output.log"), { flags: "a" });
+  const script = `/${CLOUD_INIT}/instances/${id}/user-data.txt`;
+  // cloud-init runs what starts with #!, and says that it does not know the rest.
+  const command = `case "$(head -c 2 ${script})" in '#!') exec ${script} ;; *) echo "Unhandled non-multipart userdata starting with $(head -c 20 ${script})" ;; esac`;
+  const run = machine.run({ command: ["/bin/bash", "-c", command], directory: "/" });
+  run.stdin.end();
+  run.stdout.pipe(log, { end: false });
+  run.stderr.pipe(log, { end: false });
+  const code = await run.exit;
+  log.end(code === 0 ? undefined : `Failed to run ${script}: exit code ${code}\n`);
+  // A failed user data leaves the instance running, as on AWS; whoever waits for its effect finds none.
+}

@@ -1,0 +1,160 @@
+/**
+ * What all operations of EC2 share: ids, tags, filters, pages, dry runs, client tokens, and what IAM is asked.
+ */
+import { randomBytes } from "node:crypto";
+import type { Filter, Tag, TagSpecification } from "@aws-sdk/client-ec2";
+import { AwsError, operation, type Access, type Call, type Cloud, type Operation } from "../../core/definitions";
+
+/** An id as EC2 makes them: the prefix and 17 hexadecimal digits. */
+export function newId(prefix: string): string {
+  return `${prefix}-0${randomBytes(8).toString("hex")}`;
+}
+
+/** An operation of EC2: all of them take `DryRun`, which is answered after IAM has decided. */
+export function ec2Operation<I extends object, O extends object>(
+  definition: Operation<I, Omit<O, "$metadata">>,
+): Operation {
+  return operation<I, O>({
+    ...definition,
+    honours: [...definition.honours, "DryRun"],
+    handle: (input, call) => {
+      if ((input as { DryRun?: boolean }).DryRun !== true) return definition.handle(input, call);
+      throw new AwsError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412);
+    },
+  });
+}
+
+/** For actions that IAM knows without a resource, such as every `Describe`. */
+export function withoutResource(action: string): () => readonly Access[] {
+  return () => [{ action: `ec2:${action}`, resource: "*" }];
+}
+
+export interface Tagged {
+  Tags?: Tag[] | undefined;
+}
+
+/** The ARN of something in EC2. Snapshots and images of AWS have no account in theirs. */
+export function ec2Arn(cloud: Cloud, type: string, id: string): string {
+  const account = type === "snapshot" || type === "image" ? "" : cloud.account;
+  return `arn:${cloud.partition}:ec2:${cloud.region}:${account}:${type}/${id}`;
+}
+
+/** What IAM is asked for one existing resource, with its tags as condition keys. */
+export function onResource(cloud: Cloud, action: string, type: string, id: string, record: Tagged | undefined): Access {
+  const tags = (record?.Tags ?? []).flatMap(({ Key = "", Value = "" }) => [
+    [`aws:ResourceTag/${Key}`, Value] as const,
+    [`ec2:ResourceTag/${Key}`, Value] as const,
+  ]);
+  return { action: `ec2:${action}`, resource: ec2Arn(cloud, type, id), context: Object.fromEntries(tags) };
+}
+
+/** What IAM is asked for a resource that the call would make: the action itself, and tagging it. */
+export function onNewResource(
+  cloud: Cloud,
+  action: string,
+  type: string,
+  specifications: readonly TagSpecification[] | undefined,
+): Access[] {
+  const tags = tagsFor(type, specifications) ?? [];
+  const resource = ec2Arn(cloud, type, "*");
+  const requested = {
+    ...Object.fromEntries(tags.map(({ Key = "", Value = "" }) => [`aws:RequestTag/${Key}`, Value])),
+    ...(tags.length > 0 ? { "aws:TagKeys": tags.map(({ Key = "" }) => Key) } : {}),
+  };
+  const making = { action: `ec2:${action}`, resource, context: requested };
+  if (tags.length === 0) return [making];
+  return [making, { action: "ec2:CreateTags", resource, context: { ...requested, "ec2:CreateAction": action } }];
+}
+
+/** The tags that a request gives to that type of resource. */
+export function tagsFor(type: string, specifications: readonly TagSpecification[] | undefined): Tag[] | undefined {
+  const tags = (specifications ?? []).filter(({ ResourceType }) => ResourceType === type).flatMap(({ Tags }) => Tags ?? []);
+  return tags.length === 0 ? undefined : tags.map(checkedTag);
+}
+
+export function checkedTag({ Key, Value }: Tag): Tag {
+  if (Key === undefined || Key === "" || Key.length > 127) {
+    throw new AwsError("InvalidParameterValue", "Tag key must have between 1 and 127 characters");
+  }
+  if (/^aws:/i.test(Key)) {
+    throw new AwsError("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use");
+  }
+  return { Key, Value: Value ?? "" };
+}
+
+export type FilterTable<T> = Readonly<Record<string, (record: T) => string | readonly (string | undefined)[] | undefined>>;
+
+/** Applies filters as EC2 does: all filters must match, one of a filter's values must; `*` and `?` are wildcards. */
+export function applyFilters<T extends Tagged>(
+  records: readonly T[],
+  filters: readonly Filter[] | undefined,
+  table: FilterTable<T>,
+): T[] {
+  const tests = (filters ?? []).map((filter) => filterTest(filter, table));
+  return records.filter((record) => tests.every((test) => test(record)));
+}
+
+function filterTest<T extends Tagged>({ Name = "", Values = [] }: Filter, table: FilterTable<T>): (record: T) => boolean {
+  const read = filterReader(Name, table);
+  const patterns = Values.map(wildcardPattern);
+  return (record) => read(record).some((value) => patterns.some((pattern) => pattern.test(value)));
+}
+
+function filterReader<T extends Tagged>(name: string, table: FilterTable<T>): (record: T) => string[] {
+  if (name.startsWith("tag:")) {
+    const key = name.slice("tag:".length);
+    return ({ Tags = [] }) => (Tags ?? []).filter((tag) => tag.Key === key).map((tag) => tag.Value ?? "");
+  }
+  if (name === "tag-key") return ({ Tags = [] }) => (Tags ?? []).map((tag) => tag.Key ?? "");
+  const read = table[name];
+  if (read === undefined) throw new AwsError("InvalidParameterValue", `The filter '${name}' is invalid`);
+  return (record) => [read(record)].flat().filter((value) => value !== undefined);
+}
+
+function wildcardPattern(value: string): RegExp {
+  const source = value.replace(/[.+^${}()|[\]\\]/g, "\\$&").replace(/\*/g, ".*").replace(/\?/g, ".");
+  return new RegExp(`^${source}$`, "s");
+}
+
+/** One page; the token holds the offset. */
+export function onePage<T>(
+  items: readonly T[],
+  { MaxResults, NextToken }: { MaxResults?: number | undefined; NextToken?: string | undefined },
+): { items: T[]; NextToken: string | undefined } {
+  const start = NextToken === undefined ? 0 : Number(Buffer.from(NextToken, "base64url").toString());
+  if (!Number.isInteger(start)) throw new AwsError("InvalidParameterValue", "Unable to parse pagination token");
+  const end = MaxResults === undefined ? items.length : start + MaxResults;
+  const token = end < items.length ? Buffer.from(String(end)).toString("base64url") : undefined;
+  return { items: items.slice(start, end), NextToken: token };
+}
+
+/** Answers a repeated request with the answer of the first, as `ClientToken` promises. */
+export class ClientTokens {
+  private readonly answers = new Map<string, { readonly parameters: string; readonly answer: unknown }>();
+
+  once<O>(token: string | undefined, input: object, action: () => O): O {
+    if (token === undefined) return action();
+    const parameters = JSON.stringify(input);
+    const known = this.answers.get(token);
+    if (known === undefined) {
+      const answer = action();
+      this.answers.set(token, { parameters, answer });
+      // A failed request may be sent again under the same token.
+      if (answer instanceof Promise) answer.catch(() => this.answers.delete(token));
+      return answer;
+    }
+    if (known.parameters === parameters) return known.answer as O;
+    const message = "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).";
+    throw new AwsError("IdempotentParameterMismatch", message);
+  }
+}
+
+/** What EC2 answers when a required parameter is absent. */
+export function required<T>(value: T | undefined, name: string): T {
+  if (value !== undefined && value !== null && (value as unknown) !== "") return value;
+  throw new AwsError("MissingParameter", `The request must contain the parameter ${name}`);
+}
+
+export function ownerOf({ cloud }: Call): string {
+  return cloud.account;
+}

@@ -1,0 +1,91 @@
+import { randomInt } from "node:crypto";
+import { Tag } from "@aws-sdk/client-iam";
+import { AwsError, RolePolicies } from "../../core/definitions";
+import { managedPolicies } from "./managed-policies";
+
+declare module "../../core/definitions" {
+  interface Stores {
+    iam: IamStore;
+  }
+}
+
+export interface StoredRole {
+  readonly name: string;
+  readonly path: string;
+  readonly id: string;
+  readonly arn: string;
+  readonly created: Date;
+  trustPolicy: string;
+  description: string | undefined;
+  maxSessionDuration: number;
+  tags: readonly Tag[];
+  /** Documents by policy name. */
+  readonly inline: Map<string, string>;
+  /** ARNs of managed policies. */
+  readonly attached: Set<string>;
+}
+
+export interface StoredProfile {
+  readonly name: string;
+  readonly path: string;
+  readonly id: string;
+  readonly arn: string;
+  readonly created: Date;
+  tags: readonly Tag[];
+  role: StoredRole | undefined;
+}
+
+/** Roles and instance profiles. Names are unique without regard to case. */
+export class IamStore implements RolePolicies {
+  readonly roles = new Map<string, StoredRole>();
+  readonly profiles = new Map<string, StoredProfile>();
+
+  /** @throws NoSuchEntity */
+  role(name: string | undefined): StoredRole {
+    const found = this.roles.get((name ?? "").toLowerCase());
+    if (!found) throw noSuchEntity(`The role with name ${name ?? ""} cannot be found.`);
+    return found;
+  }
+
+  /** @throws NoSuchEntity */
+  profile(name: string | undefined): StoredProfile {
+    const found = this.profiles.get((name ?? "").toLowerCase());
+    if (!found) throw noSuchEntity(`Instance Profile ${name ?? ""} cannot be found.`);
+    return found;
+  }
+
+  roleByArn(arn: string): StoredRole | undefined {
+    return [...this.roles.values()].find((role) => role.arn === arn);
+  }
+
+  /** The profile that this ARN names, for services that take one. */
+  profileByArn(arn: string): StoredProfile | undefined {
+    return [...this.profiles.values()].find((profile) => profile.arn === arn);
+  }
+
+  profilesOf(role: StoredRole): readonly StoredProfile[] {
+    return [...this.profiles.values()].filter((profile) => profile.role === role);
+  }
+
+  policiesOf(roleArn: string): readonly string[] | undefined {
+    const role = this.roleByArn(roleArn);
+    if (!role) return undefined;
+    const managed = [...role.attached].flatMap((arn) => managedPolicies.get(arn) ?? []);
+    return [...role.inline.values(), ...managed];
+  }
+
+  trustPolicyOf(roleArn: string): string | undefined {
+    return this.roleByArn(roleArn)?.trustPolicy;
+  }
+}
+
+export function noSuchEntity(message: string): AwsError {
+  return new AwsError("NoSuchEntity", message, 404);
+}
+
+const idAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+/** A unique id, such as `AROA...` ("IAM identifiers"): the prefix says of what. */
+export function uniqueId(prefix: "AROA" | "AIPA"): string {
+  return prefix + Array.from({ length: 17 }, () => idAlphabet[randomInt(idAlphabet.length)]).join("");
+}

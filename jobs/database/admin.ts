@@ -1,0 +1,320 @@
+/** The Guard's connection to a server: fence, swap and what follows. See {@link AdminSession}. */
+import { escapeIdentifier as quoted, type Client } from "pg";
+import { setTimeout as pause } from "node:timers/promises";
+import type { DatabaseFingerprint, UndoneTable } from "../../run/facts";
+import { applicationName, applicationPrefix, connect, end } from "./connection";
+import { databaseState, existingDatabase, roleHashes } from "./properties";
+import { sealProblems } from "./seal";
+import { endSessions, occupants, rollBackPrepared } from "./sessions";
+import { readUndone } from "./undone";
+import type { AdminSession, DatabaseAccess, Fenced, StagedDatabase, SwapPair, Swapped } from "./types";
+
+/** Between two looks at something that is over within milliseconds. */
+const shortPause = 5;
+/** Before another attempt to reach a server. */
+const longPause = 250;
+const keepAlive = 30_000;
+/** A session that changes the same row of pg_database makes this wait; it is ended at the next attempt. */
+const alterTimeout = 500;
+/** RENAME itself waits up to 5 s for sessions to go away. */
+const renameTimeout = 8_000;
+
+/** Errors after which the same may work: what another session did, or a connection that is gone. */
+const transient = new Set([
+  "55006", // object_in_use
+  "55P03", // lock_not_available
+  "57014", // query_canceled: a time-out
+  "40001",
+  "40P01",
+  "57P01", // admin_shutdown
+  "57P02",
+  "57P03", // cannot_connect_now
+  "53300", // too_many_connections
+]);
+
+/** Somebody is still in there. */
+class Occupied extends Error {}
+
+/** Opens the connection. All accesses are to databases of one server. */
+export async function openAdmin(accesses: readonly DatabaseAccess[]): Promise<AdminSession> {
+  const [access] = accesses;
+  if (access === undefined) throw new Error("no database to administer was given");
+  const servers = new Set(accesses.map(({ target }) => `${target.host}:${target.port}`));
+  if (servers.size > 1) throw new Error(`one connection cannot serve several servers: ${[...servers].join(", ")}`);
+  const admin = new ServerAdmin(access);
+  await admin.open();
+  return admin;
+}
+
+class ServerAdmin implements AdminSession {
+  private client: Client | undefined;
+  private queue: Promise<unknown> = Promise.resolve();
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(private readonly access: DatabaseAccess) {}
+
+  async open(): Promise<void> {
+    await this.connected();
+    // Firewalls forget idle connections; and a lost one is noticed, and opened anew, before it is needed.
+    this.timer = setInterval(() => void this.alone(() => this.probe()).catch(() => undefined), keepAlive);
+    this.timer.unref();
+  }
+
+  ready(deadline: Date): Promise<void> {
+    return this.persist(deadline, "reach the database server", async (client) => {
+      const ended = await endSessions(client, await this.leftovers(client));
+      if (ended > 0) this.access.log(`ended ${ended} session(s) that earlier jobs of this run had left`);
+    });
+  }
+
+  checkSeal(pairs: readonly SwapPair[], deadline: Date): Promise<void> {
+    return this.persist(deadline, "check the seal", (client) => requireSeals(client, pairs));
+  }
+
+  async fence(pairs: readonly SwapPair[], deadline: Date): Promise<Fenced> {
+    let sessionsEnded = 0;
+    await this.persist(deadline, `fence ${names(pairs)}`, async (client) => {
+      sessionsEnded += await this.clear(client, pairs);
+    });
+    return { sessionsEnded };
+  }
+
+  unfence(pairs: readonly SwapPair[], deadline: Date): Promise<void> {
+    return this.persist(deadline, `open ${names(pairs)}`, async (client) => {
+      for (const { liveOid, database } of pairs) {
+        const { row } = await existingDatabase(client, liveOid);
+        if (row.datname !== database) throw new Error(`the database with OID ${liveOid} is ${row.datname} now; it stays closed`);
+        if (!row.datallowconn) await client.query(`ALTER DATABASE ${quoted(database)} ALLOW_CONNECTIONS true`);
+      }
+    });
+  }
+
+  async swap(pairs: readonly SwapPair[], deadline: Date): Promise<Swapped> {
+    const started = Date.now();
+    let tried = false;
+    return this.persist(deadline, `put the staged database in the place of ${names(pairs)}`, async (client) => {
+      if (await swapped(client, pairs)) {
+        return { at: now(), milliseconds: tried ? Date.now() - started : 0, resumed: !tried };
+      }
+      tried = true;
+      await this.clear(client, pairs);
+      await exchange(client, pairs);
+      return { at: now(), milliseconds: Date.now() - started, resumed: false };
+    });
+  }
+
+  isSwapped(pairs: readonly SwapPair[], deadline: Date): Promise<boolean> {
+    return this.persist(deadline, "look which databases are live", (client) => swapped(client, pairs));
+  }
+
+  undone(pair: SwapPair, before: DatabaseFingerprint, deadline: Date): Promise<UndoneTable[]> {
+    return this.persist(deadline, `compare ${pair.evidence} with the snapshot`, (client) =>
+      readUndone(this.access, client, pair, before),
+    );
+  }
+
+  notUndone(roles: Readonly<Record<string, string>>, deadline: Date): Promise<string[]> {
+    return this.persist(deadline, "compare the server's roles", async (client) => {
+      const after = await roleHashes(client);
+      const all = [...new Set([...Object.keys(roles), ...Object.keys(after)])].sort();
+      return all.flatMap((name) => roleChange(name, roles[name], after[name]));
+    });
+  }
+
+  discardStaged(staged: StagedDatabase, deadline: Date): Promise<void> {
+    return this.persist(deadline, `drop ${staged.database}`, async (client) => {
+      const state = await databaseState(client, staged.oid);
+      if (state === undefined) return;
+      if (state.row.datname !== staged.database) {
+        throw new Error(
+          `the staged database (OID ${staged.oid}) bears the name ${state.row.datname} instead of ${staged.database}; ` +
+            "it was not dropped",
+        );
+      }
+      await client.query(`DROP DATABASE ${quoted(staged.database)} WITH (FORCE)`);
+    });
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.timer);
+    await this.alone(async () => {
+      if (this.client !== undefined) await end(this.client);
+      this.client = undefined;
+    });
+  }
+
+  /** Closes the live databases and ends all sessions in both. Throws Occupied when some are left. */
+  private async clear(client: Client, pairs: readonly SwapPair[]): Promise<number> {
+    const oids = pairs.flatMap(({ liveOid, staged }) => [liveOid, staged.oid]);
+    await rollBackPrepared(this.access, client, pairs);
+    // Before, too: an open transaction that changed the database's own row would block its closing.
+    let ended = await endSessions(client, await sessionsOf(client, oids));
+    for (const { liveOid } of pairs) await refuseConnections(client, liveOid);
+    ended += await endSessions(client, await sessionsOf(client, oids));
+    const left = await occupants(client, oids);
+    if (left.length > 0) throw new Occupied(`still in use by ${left.join(", ")}`);
+    return ended;
+  }
+
+  private async leftovers(client: Client): Promise<number[]> {
+    const { rows } = await client.query<{ pid: number; name: string }>(
+      "SELECT pid, application_name AS name FROM pg_catalog.pg_stat_activity WHERE pid <> pg_catalog.pg_backend_pid()",
+    );
+    const jobs = ["protect", "wait"].map((job) => applicationName({ job, run: this.access.run }));
+    return rows.filter(({ name }) => name.startsWith(applicationPrefix) && jobs.includes(name)).map(({ pid }) => pid);
+  }
+
+  private async probe(): Promise<void> {
+    await (await this.connected()).query("SELECT 1");
+  }
+
+  private async connected(): Promise<Client> {
+    if (this.client !== undefined) return this.client;
+    const client = await connect(this.access, this.access.target.adminDatabase);
+    const lost = (): void => {
+      if (this.client === client) this.client = undefined;
+    };
+    client.on("error", lost);
+    client.on("end", lost);
+    this.client = client;
+    return client;
+  }
+
+  /** One operation after the other: they share a connection, and transactions on it. */
+  private alone<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.queue.then(work);
+    this.queue = result.catch(() => undefined);
+    return result;
+  }
+
+  /** Attempts until it works, a lasting error, or the deadline, whose error says what stood in the way. */
+  private persist<T>(deadline: Date, what: string, attempt: (client: Client) => Promise<T>): Promise<T> {
+    return this.alone(async () => {
+      for (;;) {
+        try {
+          return await this.attempt(deadline, attempt);
+        } catch (error) {
+          if (!isTransient(error)) throw error;
+          if (Date.now() >= deadline.getTime()) {
+            const message = `could not ${what} until ${deadline.toISOString()}: ${(error as Error).message}`;
+            throw new Error(message, { cause: error });
+          }
+          await pause(error instanceof Occupied ? shortPause : this.client === undefined ? longPause : shortPause * 4);
+        }
+      }
+    });
+  }
+
+  /** One attempt; a server that does not answer by the deadline loses its connection, which fails the attempt. */
+  private async attempt<T>(deadline: Date, attempt: (client: Client) => Promise<T>): Promise<T> {
+    const client = await this.connected();
+    const patience = Math.max(1, deadline.getTime() - Date.now());
+    const timer = setTimeout(() => {
+      if (this.client === client) this.client = undefined;
+      void end(client);
+    }, patience);
+    try {
+      return await attempt(client);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+function isTransient(error: unknown): boolean {
+  if (error instanceof Occupied) return true;
+  const { code, message } = error as { code?: string; message: string };
+  if (code === undefined) return /connection terminated|connection error|not queryable|timeout expired/i.test(message);
+  // Class 08: the connection itself. XX000 is everything internal; only this of it comes from another session.
+  if (code === "XX000") return /tuple concurrently (updated|deleted)/.test(message);
+  return transient.has(code) || code.startsWith("08") || /^E[A-Z]+$/.test(code);
+}
+
+async function sessionsOf(client: Client, oids: readonly number[]): Promise<number[]> {
+  const { rows } = await client.query<{ pid: number }>(
+    `SELECT pid FROM pg_catalog.pg_stat_activity
+      WHERE datid = ANY ($1::oid[]) AND backend_type IN ('client backend', 'walsender')
+        AND pid <> pg_catalog.pg_backend_pid()`,
+    [oids],
+  );
+  return rows.map(({ pid }) => pid);
+}
+
+async function refuseConnections(client: Client, oid: number): Promise<void> {
+  const { row } = await existingDatabase(client, oid);
+  if (!row.datallowconn) return;
+  await inTransaction(client, alterTimeout, async () => {
+    await client.query(`ALTER DATABASE ${quoted(row.datname)} ALLOW_CONNECTIONS false`);
+  });
+}
+
+async function requireSeals(client: Client, pairs: readonly SwapPair[]): Promise<void> {
+  const problems: string[] = [];
+  for (const { staged, seal } of pairs) problems.push(...(await sealProblems(client, staged, seal)));
+  if (problems.length > 0) throw new Error(problems.join("; "));
+}
+
+/**
+ * The exchange of names, of all databases or of none: one transaction, one record in the write-ahead log. The seal is
+ * checked within it. The failed database stays closed; the limit keeps it so if somebody opens it without thinking.
+ */
+async function exchange(client: Client, pairs: readonly SwapPair[]): Promise<void> {
+  await inTransaction(client, renameTimeout, async () => {
+    await requireSeals(client, pairs);
+    for (const { database, staged, evidence } of pairs) {
+      await client.query(`ALTER DATABASE ${quoted(database)} RENAME TO ${quoted(evidence)}`);
+      await client.query(`ALTER DATABASE ${quoted(staged.database)} RENAME TO ${quoted(database)}`);
+      await client.query(`ALTER DATABASE ${quoted(database)} ALLOW_CONNECTIONS true`);
+      await client.query(`ALTER DATABASE ${quoted(evidence)} CONNECTION LIMIT 0`);
+    }
+  });
+}
+
+async function inTransaction(client: Client, timeout: number, work: () => Promise<void>): Promise<void> {
+  await client.query("BEGIN");
+  try {
+    await client.query(`SET LOCAL statement_timeout = ${timeout}; SET LOCAL lock_timeout = ${timeout}`);
+    await work();
+    await client.query("COMMIT");
+  } catch (error) {
+    await client.query("ROLLBACK").catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Judged by OIDs: names change hands, OIDs do not. Throws when the names are neither as before nor as after. */
+async function swapped(client: Client, pairs: readonly SwapPair[]): Promise<boolean> {
+  const positions: boolean[] = [];
+  for (const { database, liveOid, staged, evidence } of pairs) {
+    const live = (await databaseState(client, liveOid))?.row.datname;
+    const other = (await databaseState(client, staged.oid))?.row.datname;
+    if (live === database && other === staged.database) positions.push(false);
+    else if (live === evidence && other === database) positions.push(true);
+    else {
+      throw new Error(
+        `${database}: the database that was live (OID ${liveOid}) is ${live ?? "gone"} and the staged one ` +
+          `(OID ${staged.oid}) is ${other ?? "gone"}; expected ${database} and ${staged.database}, or ${evidence} and ` +
+          `${database}. Somebody else has renamed or dropped databases; nothing was changed`,
+      );
+    }
+  }
+  if (new Set(positions).size > 1) {
+    throw new Error(`of ${names(pairs)}, some are swapped and some are not, which one transaction cannot have done`);
+  }
+  return positions[0] ?? true;
+}
+
+function roleChange(name: string, before: string | undefined, after: string | undefined): string[] {
+  if (before === after) return [];
+  if (before === undefined) return [`role ${name} was added`];
+  if (after === undefined) return [`role ${name} was removed`];
+  return [`role ${name} was changed (its attributes, settings or memberships)`];
+}
+
+function names(pairs: readonly SwapPair[]): string {
+  return pairs.map(({ database }) => database).join(", ");
+}
+
+function now(): string {
+  return new Date().toISOString();
+}

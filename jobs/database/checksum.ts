@@ -1,0 +1,42 @@
+/** Counts and hashes a stream on its way, and lets its end through only when that is as it must be. */
+import { createHash } from "node:crypto";
+import { Transform, type TransformCallback } from "node:stream";
+
+export interface Sum {
+  readonly bytes: number;
+  /** Hexadecimal. */
+  readonly sha256: string;
+}
+
+export class Checksum extends Transform {
+  private count = 0;
+  private readonly hash = createHash("sha256");
+  private result: Sum | undefined;
+
+  /** @param atEnd - throws when the stream must not end well; the reader then gets that error and no end */
+  constructor(private readonly atEnd: (sum: Sum) => Promise<void> | void) {
+    super();
+  }
+
+  /** Undefined until the stream has ended well. */
+  get sum(): Sum | undefined {
+    return this.result;
+  }
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    this.count += chunk.length;
+    this.hash.update(chunk);
+    done(null, chunk);
+  }
+
+  override _flush(done: TransformCallback): void {
+    const sum = { bytes: this.count, sha256: this.hash.digest("hex") };
+    Promise.resolve(sum).then(this.atEnd).then(
+      () => {
+        this.result = sum;
+        done();
+      },
+      (error: unknown) => done(error as Error),
+    );
+  }
+}

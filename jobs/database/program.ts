@@ -1,0 +1,122 @@
+/** PostgreSQL's own programs as child processes: an exit code of 0 *and* nothing on standard error is a success. */
+import { spawn } from "node:child_process";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import type { Readable, Writable } from "node:stream";
+import { remaining } from "./connection";
+
+export interface Program {
+  readonly command: "pg_dump" | "pg_restore";
+  /** The folder of {@link clientFolder}. */
+  readonly folder: string;
+  readonly args: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+  readonly deadline: Date;
+}
+
+export interface RunningProgram {
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  /** Resolves when the program succeeded; rejects with what it said otherwise. */
+  readonly done: Promise<void>;
+  /** Ends it, when its other end of the pipe has failed. */
+  kill(): void;
+}
+
+/** More of a program's complaints than this is not needed to understand them. */
+const keptErrors = 8_192;
+/** A program that does not end by SIGTERM (pg_dump cancels its query first) is ended by SIGKILL. */
+const killPause = 5_000;
+
+export function start(program: Program): RunningProgram {
+  const { command, args, environment } = program;
+  const patience = remaining(program.deadline, command);
+  const child = spawn(path.join(program.folder, command), args, { env: environment, stdio: ["pipe", "pipe", "pipe"] });
+  let errors = "";
+  child.stderr.setEncoding("utf8");
+  child.stderr.on("data", (text: string) => {
+    if (errors.length < keptErrors) errors += text;
+  });
+  // A program that ended early closes its standard input: its exit code says why, not the broken pipe.
+  child.stdin.on("error", () => undefined);
+  let overdue = false;
+  const kill = (): void => {
+    child.kill("SIGTERM");
+    setTimeout(() => child.kill("SIGKILL"), killPause).unref();
+  };
+  const timer = setTimeout(() => {
+    overdue = true;
+    kill();
+  }, patience);
+  const done = new Promise<void>((resolve, reject) => {
+    child.once("error", (error) => reject(new Error(`${command} could not be started: ${error.message}`)));
+    child.once("close", (code, signal) => {
+      clearTimeout(timer);
+      if (overdue) return reject(new Error(`${command} was ended at its deadline, ${program.deadline.toISOString()}`));
+      if (code === 0 && errors.trim() === "") return resolve();
+      const how = signal === null ? `exit code ${code}` : signal;
+      reject(new Error(`${command} failed (${how}): ${errors.trim() || "it said nothing"}`));
+    });
+  });
+  // Whoever awaits it sees the failure; until then it must not end the process.
+  done.catch(() => undefined);
+  return { stdin: child.stdin, stdout: child.stdout, done, kill };
+}
+
+/** Runs a program to its end and gives its standard output. For outputs as large as a schema, not as the data. */
+export async function output(program: Program): Promise<string> {
+  const running = start(program);
+  running.stdin.end();
+  const chunks: Buffer[] = [];
+  for await (const chunk of running.stdout) chunks.push(chunk as Buffer);
+  await running.done;
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+/**
+ * Runs a program that reads a stream. The stream is read to its end even if the program has heard enough before, so
+ * that what checks the stream at its end always does; and the program hears the end only after that check.
+ */
+export async function feed(program: Program, input: Readable): Promise<void> {
+  const running = start(program);
+  const { stdin } = running;
+  running.stdout.resume();
+  try {
+    for await (const chunk of input) {
+      if (stdin.writable && !stdin.write(chunk)) {
+        await new Promise<void>((resolve) => {
+          const go = (): void => {
+            stdin.off("drain", go).off("close", go);
+            resolve();
+          };
+          stdin.once("drain", go).once("close", go);
+        });
+      }
+    }
+  } catch (error) {
+    running.kill();
+    await running.done.catch(() => undefined);
+    throw error;
+  }
+  stdin.end();
+  await running.done;
+}
+
+/**
+ * The folder of the client programs of the server's own major version: an older pg_dump refuses the server, and a newer
+ * one writes what the older pg_restore of the next job may not read. Empty: they are on PATH.
+ */
+export async function clientFolder(serverVersion: number, deadline: Date): Promise<string> {
+  const major = Math.floor(serverVersion / 10_000);
+  // Where Debian's and the PostgreSQL project's packages put several versions side by side.
+  const folders = [`/usr/lib/postgresql/${major}/bin`, `/usr/pgsql-${major}/bin`];
+  const folder = folders.find((each) => fs.existsSync(path.join(each, "pg_dump"))) ?? "";
+  const environment = { PATH: process.env.PATH ?? "" };
+  const answer = await output({ command: "pg_dump", folder, args: ["--version"], environment, deadline });
+  const found = Number(/\(PostgreSQL\) (\d+)/.exec(answer)?.[1]);
+  if (found === major) return folder;
+  throw new Error(
+    `the server is PostgreSQL ${major}, but pg_dump says "${answer.trim()}"; install the client programs of ` +
+      `PostgreSQL ${major} where the jobs run (the build image, or the project's install commands)`,
+  );
+}

@@ -1,0 +1,266 @@
+/**
+ * What a dump does not carry, and a database has all the same: settings (per role too), access rights, owner,
+ * connection limit, comment, encoding and locale in the server's shared catalogs; versions and owners of extensions,
+ * and schemas that were dropped, in its own.
+ */
+import { createHash } from "node:crypto";
+import { escapeIdentifier as quoted, escapeLiteral as literal, type Client } from "pg";
+import { userSchema } from "./fingerprint";
+import { one } from "./connection";
+
+/** A database's row in the shared catalog; members differ between versions of PostgreSQL. */
+interface DatabaseRow {
+  readonly datname: string;
+  readonly datcollate: string;
+  readonly datctype: string;
+  readonly datconnlimit: number;
+  readonly datistemplate: boolean;
+  readonly datallowconn: boolean;
+  /** `c` libc, `i` ICU, `b` builtin; from 15 on. */
+  readonly datlocprovider?: string;
+  /** From 17 on; 15 and 16 call it daticulocale. */
+  readonly datlocale?: string | null;
+  readonly daticulocale?: string | null;
+  readonly daticurules?: string | null;
+}
+
+export interface DatabaseState {
+  readonly row: DatabaseRow;
+  readonly owner: string;
+  readonly encoding: string;
+  readonly tablespace: string;
+  readonly comment: string | null;
+  /** The id of the transaction that wrote the row. */
+  readonly xmin: string;
+}
+
+interface Grant {
+  readonly grantor: string;
+  /** Undefined: everybody. */
+  readonly grantee: string | null;
+  readonly privilege: string;
+  readonly grantable: boolean;
+}
+
+interface Setting {
+  /** Null: for every role. */
+  readonly role: string | null;
+  readonly name: string;
+  readonly value: string;
+}
+
+/** Reads a database's row by OID, from any database of the server. Undefined: there is none. */
+export async function databaseState(client: Client, oid: number): Promise<DatabaseState | undefined> {
+  const { rows } = await client.query<DatabaseState>(
+    `SELECT pg_catalog.to_jsonb(d) AS row, pg_catalog.pg_get_userbyid(d.datdba) AS owner, d.xmin::text AS xmin,
+            pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, t.spcname AS tablespace,
+            pg_catalog.shobj_description(d.oid, 'pg_database') AS comment
+       FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace WHERE d.oid = $1`,
+    [oid],
+  );
+  return rows[0];
+}
+
+/** Like {@link databaseState}, for a database that must be there. */
+export async function existingDatabase(client: Client, oid: number): Promise<DatabaseState> {
+  const state = await databaseState(client, oid);
+  if (state === undefined) throw new Error(`the database with OID ${oid} is gone`);
+  return state;
+}
+
+/** The OID of a database, or undefined. */
+export async function databaseOid(client: Client, name: string): Promise<number | undefined> {
+  const { rows } = await client.query<{ oid: string }>(
+    "SELECT oid::text AS oid FROM pg_catalog.pg_database WHERE datname = $1",
+    [name],
+  );
+  return rows[0] === undefined ? undefined : Number(rows[0].oid);
+}
+
+async function grants(client: Client, oid: number): Promise<Grant[]> {
+  const { rows } = await client.query<Grant>(
+    `SELECT pg_catalog.pg_get_userbyid(a.grantor) AS grantor, a.privilege_type AS privilege, a.is_grantable AS grantable,
+            CASE WHEN a.grantee <> 0 THEN pg_catalog.pg_get_userbyid(a.grantee) END AS grantee
+       FROM pg_catalog.pg_database d,
+            pg_catalog.aclexplode(coalesce(d.datacl, pg_catalog.acldefault('d', d.datdba))) a
+      WHERE d.oid = $1 ORDER BY 1, 4, 2`,
+    [oid],
+  );
+  return rows;
+}
+
+async function settings(client: Client, oid: number): Promise<Setting[]> {
+  const { rows } = await client.query<{ role: string | null; entry: string }>(
+    `SELECT CASE WHEN s.setrole <> 0 THEN pg_catalog.pg_get_userbyid(s.setrole) END AS role, e.entry
+       FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) WITH ORDINALITY e(entry, n)
+      WHERE s.setdatabase = $1 ORDER BY 1 NULLS FIRST, e.n`,
+    [oid],
+  );
+  return rows.map(({ role, entry }) => {
+    const equals = entry.indexOf("=");
+    return { role, name: entry.slice(0, equals), value: entry.slice(equals + 1) };
+  });
+}
+
+/**
+ * What the shared catalogs say of a database, one line each, without its name and whether it takes connections.
+ * A right that was granted by default reads like one that was granted by hand: they mean the same.
+ */
+export async function sharedProperties(client: Client, oid: number): Promise<string[]> {
+  const { row, owner, encoding, tablespace, comment } = await existingDatabase(client, oid);
+  const locale = [row.datlocprovider ?? "c", row.datlocale ?? row.daticulocale ?? null, row.daticurules ?? null];
+  return [
+    line("owner", owner),
+    line("encoding", encoding),
+    line("collation", row.datcollate, row.datctype, ...locale),
+    line("tablespace", tablespace),
+    line("connection limit", row.datconnlimit),
+    line("template", row.datistemplate),
+    line("comment", comment),
+    ...(await grants(client, oid)).map((each) =>
+      line("grant", each.grantor, each.grantee, each.privilege, each.grantable),
+    ),
+    ...(await settings(client, oid)).map((each) => line("setting", each.role, each.name, each.value)).sort(),
+  ];
+}
+
+/** What a dump loses of what is inside a database. The client is connected to it. */
+export async function localProperties(client: Client): Promise<string[]> {
+  const extensions = await client.query<{ line: unknown[] }>(
+    `SELECT pg_catalog.jsonb_build_array(e.extname, e.extversion, pg_catalog.pg_get_userbyid(e.extowner), n.nspname,
+                                         pg_catalog.obj_description(e.oid, 'pg_extension')) AS line
+       FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace ORDER BY e.extname`,
+  );
+  const schemas = await client.query<{ name: string }>(
+    `SELECT n.nspname AS name FROM pg_catalog.pg_namespace n WHERE ${userSchema} ORDER BY 1`,
+  );
+  const invalid = await client.query<{ name: string }>(
+    `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name
+       FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind = 'i' AND NOT (i.indisvalid AND i.indisready) AND ${userSchema} ORDER BY 1`,
+  );
+  return [
+    ...extensions.rows.map(({ line: members }) => line("extension", ...members)),
+    ...schemas.rows.map(({ name }) => line("schema", name)),
+    ...invalid.rows.map(({ name }) => line("invalid index", name)),
+  ];
+}
+
+function line(...members: unknown[]): string {
+  return JSON.stringify(members);
+}
+
+/** The hash that a fingerprint holds. */
+export function propertiesHash(lines: readonly string[]): string {
+  return createHash("sha256").update(lines.join("\n")).digest("hex");
+}
+
+/** `CREATE DATABASE` with everything that can only be said then. From template0: nothing of template1's comes along. */
+export function createDatabaseSql(name: string, like: DatabaseState): string {
+  const { row, owner, encoding, tablespace } = like;
+  const locale = row.datlocale ?? row.daticulocale ?? null;
+  const providers: Record<string, string[]> = {
+    i: ["LOCALE_PROVIDER icu", `ICU_LOCALE ${literal(locale ?? "")}`],
+    b: ["LOCALE_PROVIDER builtin", `BUILTIN_LOCALE ${literal(locale ?? "")}`],
+    c: ["LOCALE_PROVIDER libc"],
+  };
+  return [
+    `CREATE DATABASE ${quoted(name)} TEMPLATE template0 OWNER ${quoted(owner)}`,
+    `ENCODING ${literal(encoding)} LC_COLLATE ${literal(row.datcollate)} LC_CTYPE ${literal(row.datctype)}`,
+    ...(row.datlocprovider === undefined ? [] : (providers[row.datlocprovider] ?? [])),
+    ...(row.daticurules ? [`ICU_RULES ${literal(row.daticurules)}`] : []),
+    `TABLESPACE ${quoted(tablespace)}`,
+  ].join(" ");
+}
+
+/**
+ * Gives a database the shared properties of another one: rights, settings, comment and connection limit. The rest
+ * was given when it was created. The client is connected to neither.
+ */
+export async function copySharedProperties(client: Client, from: number, to: number): Promise<void> {
+  const source = await existingDatabase(client, from);
+  const { row } = await existingDatabase(client, to);
+  const database = quoted(row.datname);
+  await client.query(`ALTER DATABASE ${database} CONNECTION LIMIT ${source.row.datconnlimit}`);
+  await client.query(`COMMENT ON DATABASE ${database} IS ${source.comment === null ? "NULL" : literal(source.comment)}`);
+  await copyGrants(client, from, to, database, source.owner);
+  await copySettings(client, from, to, database);
+}
+
+async function copyGrants(client: Client, from: number, to: number, database: string, owner: string): Promise<void> {
+  const wanted = await grants(client, from);
+  const grantees = new Set((await grants(client, to)).map((each) => each.grantee));
+  await client.query("BEGIN");
+  try {
+    for (const grantee of grantees) {
+      await client.query(`REVOKE ALL ON DATABASE ${database} FROM ${roleName(grantee)} CASCADE`);
+    }
+    // The owner's grants first: those that grantees handed on rest on them.
+    const ordered = [...wanted].sort((a, b) => Number(a.grantor !== owner) - Number(b.grantor !== owner));
+    for (const { grantor, grantee, privilege, grantable } of ordered) {
+      if (grantor !== owner) await client.query(`SET LOCAL ROLE ${quoted(grantor)}`);
+      const option = grantable ? " WITH GRANT OPTION" : "";
+      await client.query(`GRANT ${privilege} ON DATABASE ${database} TO ${roleName(grantee)}${option}`);
+      if (grantor !== owner) await client.query("RESET ROLE");
+    }
+    await client.query("COMMIT");
+  } catch (error) {
+    await client.query("ROLLBACK").catch(() => undefined);
+    throw error;
+  }
+}
+
+function roleName(role: string | null): string {
+  return role === null ? "PUBLIC" : quoted(role);
+}
+
+/**
+ * Settings are taken over as the session's own value, not as a literal: a list in quotes would become one element.
+ * Each in a transaction of its own, because a setting such as statement_timeout works on its own transaction.
+ */
+async function copySettings(client: Client, from: number, to: number, database: string): Promise<void> {
+  const wanted = await settings(client, from);
+  const roles = new Set((await settings(client, to)).map(({ role }) => role));
+  for (const role of roles) await client.query(`ALTER ${settingSubject(role, database)} RESET ALL`);
+  for (const { role, name, value } of wanted) {
+    await client.query("BEGIN");
+    try {
+      await client.query("SELECT pg_catalog.set_config($1, $2, true)", [name, value]);
+      await client.query(`ALTER ${settingSubject(role, database)} SET ${settingName(name)} FROM CURRENT`);
+      await client.query("COMMIT");
+    } catch (error) {
+      await client.query("ROLLBACK").catch(() => undefined);
+      const message = `the setting ${name} of the database cannot be copied: ${(error as Error).message}`;
+      throw new Error(message, { cause: error });
+    }
+  }
+}
+
+function settingSubject(role: string | null, database: string): string {
+  return role === null ? `DATABASE ${database}` : `ROLE ${quoted(role)} IN DATABASE ${database}`;
+}
+
+/** A custom setting's name has a dot, which is no part of an identifier. */
+function settingName(name: string): string {
+  return name.split(".").map(quoted).join(".");
+}
+
+/** All that is known of each role, as a hash by name. Passwords are not readable, and not known. */
+export async function roleHashes(client: Client): Promise<Record<string, string>> {
+  const { rows } = await client.query<{ name: string; known: unknown }>(
+    `SELECT r.rolname AS name, pg_catalog.jsonb_build_array(pg_catalog.to_jsonb(r) - 'oid',
+              (SELECT pg_catalog.jsonb_agg(g.rolname ORDER BY g.rolname) FROM pg_catalog.pg_auth_members m
+                 JOIN pg_catalog.pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid),
+              (SELECT pg_catalog.to_jsonb(s.setconfig) FROM pg_catalog.pg_db_role_setting s
+                WHERE s.setrole = r.oid AND s.setdatabase = 0)) AS known
+       FROM pg_catalog.pg_roles r WHERE r.rolname !~ '^pg_' ORDER BY 1`,
+  );
+  return Object.fromEntries(rows.map(({ name, known }) => [name, propertiesHash([JSON.stringify(known)])]));
+}
+
+/** The version of the server, for example 150018. */
+export async function serverVersion(client: Client): Promise<number> {
+  const sql = "SELECT pg_catalog.current_setting('server_version_num')::int AS version";
+  return (await one<{ version: number }>(client, sql)).version;
+}

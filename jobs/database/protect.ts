@@ -1,0 +1,197 @@
+/** Protects a database: a dump in the vault, and a fingerprint of the very same snapshot. */
+import { once } from "node:events";
+import { pipeline, type Readable } from "node:stream";
+import { scratchDatabase } from "../../run/ids";
+import type { DatabaseFingerprint } from "../../run/facts";
+import { openArchive, sequenceValues, type Archive } from "./archive";
+import { Checksum, type Sum } from "./checksum";
+import { end, programEnvironment, remaining, withConnection } from "./connection";
+import { all, readContents, readingSession, readSequences, type Contents } from "./fingerprint";
+import { clientFolder, start } from "./program";
+import { databaseOid, localProperties, propertiesHash, roleHashes, serverVersion, sharedProperties } from "./properties";
+import { readGuide, type RestoreGuide } from "./restore";
+import { canonicalSchemaHash } from "./schema";
+import { exportSnapshot, type Snapshot } from "./snapshot";
+import type { DatabaseAccess, ProtectedDatabase, ProtectOptions } from "./types";
+
+interface Live {
+  readonly oid: number;
+  readonly version: number;
+  readonly folder: string;
+  readonly guide: RestoreGuide;
+  readonly roles: Record<string, string>;
+}
+
+/**
+ * Dumps the database into the vault and fingerprints it, all in one exported snapshot, with the tables locked against
+ * changes of their definition from before the snapshot on. Nothing is stored in between: the dump goes as a stream.
+ * No lock or snapshot is left when this returns or throws.
+ */
+export async function protectDatabase(access: DatabaseAccess, options: ProtectOptions): Promise<ProtectedDatabase> {
+  const live = await readLive(access, options.deadline);
+  const snapshot = await exportSnapshot(access, options.deadline);
+  try {
+    const { oid, version, roles } = live;
+    const parts = await readSnapshot(access, live, snapshot, options);
+    const { recoveryPoint, sum, fingerprint } = parts;
+    return {
+      kind: "database",
+      recoveryPoint,
+      snapshotAt: snapshot.takenAt.toISOString(),
+      ...sum,
+      oid,
+      serverVersion: version,
+      fingerprint,
+      roles,
+    };
+  } finally {
+    await end(snapshot.holder);
+  }
+}
+
+function readLive(access: DatabaseAccess, deadline: Date): Promise<Live> {
+  return withConnection(access, access.target.database, async (client) => {
+    const oid = await databaseOid(client, access.target.database);
+    if (oid === undefined) throw new Error(`the database ${access.target.database} was renamed while it was looked at`);
+    const version = await serverVersion(client);
+    return {
+      oid,
+      version,
+      folder: await clientFolder(version, deadline),
+      guide: await readGuide(client),
+      roles: await roleHashes(client),
+    };
+  });
+}
+
+async function readSnapshot(
+  access: DatabaseAccess,
+  live: Live,
+  snapshot: Snapshot,
+  options: ProtectOptions,
+): Promise<{ recoveryPoint: string; sum: Sum; fingerprint: DatabaseFingerprint }> {
+  const { deadline } = options;
+  const { database } = access.target;
+  const before = await withConnection(access, database, readSequences);
+  const sessions = [
+    await readingSession(access, database, snapshot.id),
+    await readingSession(access, database, snapshot.id),
+  ] as const;
+  const dump = await startDump(access, live.folder, snapshot, options);
+  const abandon = async (): Promise<void> => {
+    dump.kill();
+    await Promise.all(sessions.map(end));
+  };
+  const timer = setTimeout(() => void abandon(), remaining(deadline, "protect the database"));
+  try {
+    const archive = await openArchive(dump.stdout, live.folder, deadline);
+    try {
+      const scratch = { name: scratchDatabase(database, access.run), like: live.oid };
+      const parts = [
+        store(archive.stream, dump.done, options),
+        readContents(sessions),
+        canonicalSchemaHash(access, archive, live.guide, scratch, deadline),
+      ] as const;
+      // One failure ends the others; and none of them runs on when this returns.
+      for (const part of parts) part.catch(abandon);
+      const [{ recoveryPoint, sum }, contents, schema] = await all(parts);
+      const properties = propertiesHash([
+        ...(await sharedProperties(sessions[0], live.oid)),
+        ...(await localProperties(sessions[0])),
+      ]);
+      const sequences = await dumpedSequences(access, archive, before, contents, deadline);
+      return { recoveryPoint, sum, fingerprint: { ...contents, sequences, schema, properties } };
+    } finally {
+      await archive.close();
+    }
+  } finally {
+    clearTimeout(timer);
+    await abandon();
+  }
+}
+
+async function startDump(access: DatabaseAccess, folder: string, snapshot: Snapshot, options: ProtectOptions) {
+  const args = [
+    "--format=custom",
+    "--compress=0",
+    "--no-sync",
+    "--lock-wait-timeout=10s",
+    `--snapshot=${snapshot.id}`,
+  ];
+  const { database } = access.target;
+  access.log(`$ pg_dump ${args.join(" ")} ${database}` + (options.vaultCommand ? ` | ${options.vaultCommand}` : ""));
+  const environment = await programEnvironment(access, database);
+  const dump = start({ command: "pg_dump", folder, args, environment, deadline: options.deadline });
+  dump.stdin.end();
+  return dump;
+}
+
+/** Streams the dump into the vault. The vault hears the stream's end only after pg_dump has ended well. */
+async function store(
+  dump: Readable,
+  dumped: Promise<void>,
+  options: ProtectOptions,
+): Promise<{ recoveryPoint: string; sum: Sum }> {
+  const checksum = new Checksum(() => dumped);
+  // Whoever reads gets the error; without a reader it must not end the process.
+  checksum.on("error", () => undefined);
+  pipeline(dump, checksum, () => undefined);
+  const failed = once(checksum, "error").then(([error]) => Promise.reject(error as Error));
+  failed.catch(() => undefined);
+  const deadline = overdue(options.deadline);
+  try {
+    const { recoveryPoint } = await Promise.race([options.vault(checksum), failed, deadline.passed]);
+    if (checksum.sum === undefined || !checksum.readableEnded) {
+      throw new Error(`the vault says that ${recoveryPoint} is complete, but it did not read the dump to its end`);
+    }
+    if (recoveryPoint === "") throw new Error("the vault took the dump, but names no recovery point");
+    return { recoveryPoint, sum: checksum.sum };
+  } catch (error) {
+    checksum.destroy(error as Error);
+    // What pg_dump itself says of its failure explains more than the broken stream.
+    throw error;
+  } finally {
+    deadline.cancel();
+  }
+}
+
+function overdue(deadline: Date): { passed: Promise<never>; cancel: () => void } {
+  let cancel = (): void => undefined;
+  const passed = new Promise<never>((_resolve, reject) => {
+    const error = new Error(`the vault did not take the dump until the deadline, ${deadline.toISOString()}`);
+    const timer = setTimeout(() => reject(error), Math.max(0, deadline.getTime() - Date.now()));
+    cancel = () => clearTimeout(timer);
+  });
+  passed.catch(() => undefined);
+  return { passed, cancel };
+}
+
+/**
+ * The values that the dump sets, after a look that they are real: as they were if the sequence stood still, between
+ * the values before and after if it moved. A sequence that the dump does not set (an extension's own) must stand still.
+ */
+async function dumpedSequences(
+  access: DatabaseAccess,
+  archive: Archive,
+  before: Contents["sequences"],
+  contents: Contents,
+  deadline: Date,
+): Promise<Contents["sequences"]> {
+  const after = await withConnection(access, access.target.database, readSequences);
+  const dumped = await sequenceValues(archive, deadline);
+  const sequences: Record<string, string> = {};
+  for (const name of Object.keys(contents.sequences)) {
+    const [from, to, value] = [before[name], after[name], dumped[name] ?? before[name]];
+    const stood = from !== undefined && from === to;
+    if (value === undefined || (stood && value !== from) || (!stood && dumped[name] === undefined)) {
+      throw new Error(
+        `the sequence ${name} is dumped as ${value ?? "nothing"}, but was ${from ?? "not there"} before and ` +
+          `${to ?? "not there"} after; start the pipeline again`,
+      );
+    }
+    sequences[name] = value;
+  }
+  const unknown = Object.keys(dumped).find((name) => sequences[name] === undefined);
+  if (unknown !== undefined) throw new Error(`the dump sets the sequence ${unknown}, which the snapshot does not have`);
+  return sequences;
+}

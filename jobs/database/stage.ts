@@ -1,0 +1,83 @@
+/** Stages a database: restores the recovery point beside the live database, where a healing will find it. */
+import { pipeline } from "node:stream";
+import { evidenceDatabase, stagedDatabase } from "../../run/ids";
+import { openArchive } from "./archive";
+import { Checksum, type Sum } from "./checksum";
+import { withConnection } from "./connection";
+import { createOwned, dropOwned } from "./owned";
+import { clientFolder } from "./program";
+import { databaseOid } from "./properties";
+import { readGuide, restore, type RestoreGuide } from "./restore";
+import type { DatabaseAccess, ProtectedDatabase, StagedDatabase, StageOptions } from "./types";
+
+/**
+ * Restores the dump, as the vault gives it back, into a new database beside the live one. The stream's length and
+ * sha256 are verified before pg_restore hears its end. What an interrupted attempt of this run has left is dropped
+ * first; when this fails, nothing of it is left.
+ */
+export async function stageDatabase(access: DatabaseAccess, options: StageOptions): Promise<StagedDatabase> {
+  const database = stagedDatabase(access.target.database, access.run);
+  const guide = await checkLive(access, options.protected);
+  const folder = await clientFolder(options.protected.serverVersion, options.deadline);
+  const oid = await createOwned(access, database, options.protected.oid);
+  try {
+    await fill(access, database, folder, guide, options);
+    return { database, oid };
+  } catch (error) {
+    await dropOwned(access, database).catch((dropError: unknown) =>
+      access.log(`the database ${database} could not be dropped: ${(dropError as Error).message}`),
+    );
+    throw error;
+  }
+}
+
+/** The live database must be the one that was protected, and the name for the evidence must be free. */
+function checkLive(access: DatabaseAccess, protectedDatabase: ProtectedDatabase): Promise<RestoreGuide> {
+  const { database, host } = access.target;
+  return withConnection(access, database, async (client) => {
+    const oid = await databaseOid(client, database);
+    if (oid !== protectedDatabase.oid) {
+      throw new Error(
+        `the database ${database} on ${host} is another one (OID ${oid}) than was protected ` +
+          `(OID ${protectedDatabase.oid}); start the pipeline again`,
+      );
+    }
+    const evidence = evidenceDatabase(database, access.run);
+    if ((await databaseOid(client, evidence)) !== undefined) {
+      throw new Error(`a database named "${evidence}" exists on ${host} already: this run has been healed before`);
+    }
+    return readGuide(client);
+  });
+}
+
+async function fill(
+  access: DatabaseAccess,
+  database: string,
+  folder: string,
+  guide: RestoreGuide,
+  options: StageOptions,
+): Promise<void> {
+  const { deadline } = options;
+  const checksum = new Checksum((sum) => verify(sum, options.protected));
+  checksum.on("error", () => undefined);
+  pipeline(await options.dump(), checksum, () => undefined);
+  const archive = await openArchive(checksum, folder, deadline);
+  try {
+    access.log(`$ ... | pg_restore --exit-on-error --dbname=${database}   # schemas, extensions, tables, data, indexes, rights`);
+    const workers = options.workers ?? 2;
+    await restore(access, guide, { archive, into: database, schemaOnly: false, stream: archive.stream, workers, deadline });
+    if (checksum.sum === undefined) throw new Error("the recovery point's stream was not read to its end");
+  } finally {
+    await archive.close();
+  }
+  // All of it, partitioned parents too, so that the first queries after a healing are planned as before.
+  await withConnection(access, database, (client) => client.query("SET statement_timeout = 0; ANALYZE"));
+}
+
+function verify(sum: Sum, expected: ProtectedDatabase): void {
+  if (sum.bytes === expected.bytes && sum.sha256 === expected.sha256) return;
+  throw new Error(
+    `the recovery point ${expected.recoveryPoint} is not what was stored: ${sum.bytes} bytes with sha256 ${sum.sha256}, ` +
+      `instead of ${expected.bytes} bytes with sha256 ${expected.sha256}`,
+  );
+}

@@ -1,0 +1,228 @@
+/** The engine `elastio`, through its command-line program. */
+import { spawn } from "node:child_process";
+import { PassThrough, type Readable } from "node:stream";
+import { Failure, reasonOf } from "../failure";
+import { detachVolume, stopInstances, terminateInstances } from "../instance/copies";
+import { type Instance, copiesOf } from "../instance/instances";
+import { freeVolumes, tagResource } from "../instance/volumes";
+import type { Job } from "../job";
+import { type Deadline, type Pause, until } from "../time";
+import type { BackupEngine, RootVolume, StartedBackup, Tags } from "./engine";
+import { type JobLook, classifyJob, parseStarted, parseStored, withoutTokens } from "./elastio-output";
+
+/** How many answers in a row may say nothing that is understood. */
+const unknownAnswers = 10;
+
+export class ElastioEngine implements BackupEngine {
+  readonly name = "elastio";
+
+  constructor(private readonly job: Pick<Job, "clients" | "log" | "plan">) {}
+
+  async backupInstance(instance: Instance, tags: Tags): Promise<StartedBackup> {
+    const args = ["ec2", "backup", "--instance-id", instance.instanceId, ...tagArguments(tags), ...json];
+    const started = parseStarted("elastio ec2 backup", await this.run(args));
+    this.job.log(`the backup runs in the background as job ${started.job}`);
+    // No public source says which command takes the abort token. The job is left to end by itself.
+    return { job: started.job, abort: () => Promise.resolve(this.job.log(`job ${started.job} is left to end by itself`)) };
+  }
+
+  async finishInstanceBackup(job: string, deadline: Deadline): Promise<string> {
+    const recoveryPoint = await this.waitFor(job, deadline);
+    if (recoveryPoint === undefined) throw new Failure(`job ${job} succeeded but names no recovery point`);
+    return recoveryPoint;
+  }
+
+  prepareRootVolume(): Promise<undefined> {
+    // Elastio restores an instance by booting a copy of it, which would talk to the live database: only on failure.
+    return Promise.resolve(undefined);
+  }
+
+  /**
+   * Restores a copy of the instance and takes over its root volume. The copy boots with the instance's own
+   * configuration, so it is stopped as soon as it can be seen.
+   */
+  async rootVolume(
+    instance: Instance,
+    recoveryPoint: string,
+    _prepared: string | undefined,
+    deadline: Deadline,
+  ): Promise<RootVolume> {
+    const { clients, log } = this.job;
+    const taken = { "protected-pipeline:root-of": instance.instanceId, "protected-pipeline:restored-from": recoveryPoint };
+    // An earlier healer may have come this far.
+    const [free] = await freeVolumes(clients, taken);
+    if (free !== undefined) return { volumeId: free };
+    let job: string | undefined;
+    if ((await copiesOf(clients, recoveryPoint)).length === 0) {
+      const output = await this.run(["ec2", "restore", "--rp", recoveryPoint, ...json]);
+      job = parseStarted("elastio ec2 restore", output).job;
+      log(`the restore runs in the background as job ${job}`);
+    }
+    const [copy] = await Promise.all([
+      this.stoppedCopy(recoveryPoint, deadline),
+      job === undefined ? Promise.resolve(undefined) : this.waitFor(job, deadline),
+    ]);
+    if (copy.root === undefined) throw new Failure(`the restored copy ${copy.instanceId} has no root volume`);
+    if (copy.zone !== instance.zone) {
+      throw new Failure(`the restored copy ${copy.instanceId} is in ${copy.zone}, not in ${instance.zone}`);
+    }
+    const volumeId = copy.root.volumeId;
+    log(`taking over root volume ${volumeId} of the stopped copy ${copy.instanceId}`);
+    await tagResource(clients, volumeId, taken);
+    await detachVolume(clients, volumeId, copy.instanceId, deadline, this.pause);
+    return { volumeId };
+  }
+
+  async removeLeftovers(recoveryPoint: string): Promise<void> {
+    const copies = (await copiesOf(this.job.clients, recoveryPoint)).map(({ instanceId }) => instanceId);
+    await terminateInstances(this.job.clients, copies);
+    if (copies.length > 0) this.job.log(`terminated the copy ${copies.join(", ")}`);
+  }
+
+  /** Finds the copy by the tag that Elastio puts on what it restores, and stops it at the first sight. */
+  private async stoppedCopy(recoveryPoint: string, deadline: Deadline): Promise<Instance> {
+    const { clients, log } = this.job;
+    const asked = new Set<string>();
+    return until(`the copy restored from ${recoveryPoint} to be stopped`, deadline, this.pause, async () => {
+      const copies = await copiesOf(clients, recoveryPoint);
+      const alive = copies.filter(({ state }) => state === "pending" || state === "running");
+      const fresh = alive.filter(({ instanceId }) => !asked.has(instanceId)).map(({ instanceId }) => instanceId);
+      if (fresh.length > 0 && (await stopInstances(clients, fresh))) {
+        for (const id of fresh) asked.add(id);
+        log(`stopping the restored copy ${fresh.join(", ")}: it must not serve, and not reach the database`);
+      }
+      if (copies.some(({ state }) => state !== "stopped")) return undefined;
+      return copies.find(({ root }) => root !== undefined) ?? copies[0];
+    });
+  }
+
+  async rehearse(): Promise<void> {
+    // The copy does not exist before the restore: there is nothing to try the calls on.
+  }
+
+  async discard(): Promise<void> {
+    // Nothing was prepared.
+  }
+
+  streamCommand(name: string, tags: Tags): string {
+    return ["elastio", ...streamArguments(name, tags)].join(" ");
+  }
+
+  async storeStream(name: string, dump: Readable, tags: Tags): Promise<{ recoveryPoint: string }> {
+    const command = "elastio stream backup";
+    return { recoveryPoint: parseStored(command, await this.run(streamArguments(name, tags), dump, false)) };
+  }
+
+  async openStream(recoveryPoint: string): Promise<Readable> {
+    const args = ["stream", "restore", "--rp", recoveryPoint];
+    this.job.log.command(`elastio ${args.join(" ")}`);
+    const child = spawn("elastio", args, { stdio: ["ignore", "pipe", "pipe"] });
+    const errors = tail(child.stderr);
+    // Not `pipe` alone: an early end of the program would look like the end of the dump.
+    const stream = new PassThrough();
+    stream.once("close", () => child.kill("SIGKILL"));
+    child.once("error", (error) => stream.destroy(cannotRun(error)));
+    child.once("close", (code, signal) => {
+      if (code === 0) stream.end();
+      else stream.destroy(new Failure(`\`elastio ${args.join(" ")}\` ${ending(code, signal)}: ${errors()}`));
+    });
+    child.stdout.pipe(stream, { end: false });
+    return Promise.resolve(stream);
+  }
+
+  /** @returns the recovery point that the job's result names, if it names one */
+  private async waitFor(job: string, deadline: Deadline): Promise<string | undefined> {
+    const args = ["job", "output", "--job-id", job, ...json];
+    this.job.log.command(`elastio ${args.join(" ")}`);
+    let unknown = 0;
+    const done = await until(`job ${job}`, deadline, this.pause, async () => {
+      const look = await this.look(args);
+      unknown = look.kind === "unknown" ? unknown + 1 : 0;
+      if (look.kind === "done") return look;
+      if (look.kind === "failed") throw new Failure(`job ${job} failed: ${look.reason}`);
+      if (look.kind === "unknown" && unknown >= unknownAnswers) {
+        throw new Failure(`nobody knows how job ${job} is; ${unknown} answers in a row said: ${look.reason}`);
+      }
+      return undefined;
+    });
+    this.job.log(`job ${job} succeeded`);
+    return done.recoveryPoint;
+  }
+
+  private async look(args: readonly string[]): Promise<JobLook> {
+    try {
+      return classifyJob(await this.run(args, undefined, false));
+    } catch (error) {
+      return { kind: "unknown", reason: reasonOf(error) };
+    }
+  }
+
+  private get pause(): Pause {
+    const seconds = this.job.plan.pollSeconds;
+    return { seconds, factor: 1.5, cap: Math.max(seconds, Math.min(15, seconds * 4)) };
+  }
+
+  /**
+   * Runs the program to its end.
+   *
+   * @param input - its standard input. When that fails, the program is killed before it can take the end for a whole
+   * @returns its standard output
+   */
+  private run(args: readonly string[], input?: Readable, logged = true): Promise<string> {
+    const line = `elastio ${args.join(" ")}`;
+    if (logged) this.job.log.command(line);
+    return new Promise((resolve, reject) => {
+      const child = spawn("elastio", args, { stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"] });
+      const errors = tail(child.stderr);
+      const chunks: Buffer[] = [];
+      let broken: Error | undefined;
+      child.stdout?.on("data", (chunk: Buffer) => chunks.push(chunk));
+      child.once("error", (error) => {
+        input?.destroy(error);
+        reject(cannotRun(error));
+      });
+      child.once("close", (code, signal) => {
+        if (broken !== undefined) reject(broken);
+        else if (code === 0) resolve(Buffer.concat(chunks).toString("utf8"));
+        else reject(new Failure(`\`${line}\` ${ending(code, signal)}: ${errors()}`));
+        if (code !== 0) input?.destroy(new Error("the vault's end of the pipe is closed"));
+      });
+      if (input === undefined || child.stdin === null) return;
+      // An early end of the program shows as its exit code; the write error that it causes says nothing more.
+      child.stdin.on("error", () => undefined);
+      input.once("error", (error) => {
+        broken = error;
+        child.kill("SIGKILL");
+      });
+      input.pipe(child.stdin);
+    });
+  }
+}
+
+const json = ["--output-format", "json"];
+
+function tagArguments(tags: Tags): string[] {
+  // Some versions take `k:v` as well as `k=v`: no colon in a name.
+  return Object.entries(tags).flatMap(([name, value]) => ["--tag", `${name.replaceAll(":", "-")}=${value}`]);
+}
+
+function streamArguments(name: string, tags: Tags): string[] {
+  return ["stream", "backup", "--stream-name", name, ...tagArguments(tags), ...json];
+}
+
+/** The last lines of a program's standard error, read to its end so that the program never blocks on it. */
+function tail(stream: Readable | null): () => string {
+  let text = "";
+  stream?.on("data", (chunk: Buffer) => {
+    text = (text + chunk.toString("utf8")).slice(-2000);
+  });
+  return () => withoutTokens(text).trim() || "it printed no error";
+}
+
+function ending(code: number | null, signal: NodeJS.Signals | null): string {
+  return code === null ? `was ended by ${signal ?? "a signal"}` : `ended with exit code ${code}`;
+}
+
+function cannotRun(error: Error): Failure {
+  return new Failure(`cannot run elastio: ${error.message}. The job's image must have it on its PATH`);
+}

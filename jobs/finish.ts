@@ -1,0 +1,164 @@
+/**
+ * Takes a run from whatever state it is in to its verdict. One step per state, each writing the fact that leads to the
+ * next; Guard and Rescue share it, so that it does not matter who does which step.
+ */
+import type { Decided, Verdict } from "../run/facts";
+import { type RunFacts, type State, stateOf } from "../run/state";
+import type { Context } from "./context";
+import { openAdmin } from "./database";
+import { Failure, reasonOf } from "./failure";
+import { type Healing, byHand, claim, confirm, cutOver, fence } from "./heal";
+import { accessTo, databasesOf } from "./job";
+import { leasedArns, release } from "./lease";
+import { serversOf } from "./servers";
+import { deadlineIn, now } from "./time";
+
+/** Why a run ends as it does, as far as whoever finishes it knows. */
+export interface Reasons {
+  /** Nothing was deployed. */
+  readonly notDeployed: string;
+  /** Something was, and nobody watched it to its end. */
+  readonly lost: string;
+}
+
+type Step = (context: Context, facts: RunFacts, reasons: Reasons) => Promise<void>;
+
+const steps: Readonly<Record<Exclude<State, "resolved">, Step>> = {
+  unopened: ({ job }) => Promise.reject(new Failure(`run ${job.run} was never opened`)),
+  protecting: close,
+  staging: close,
+  proven: close,
+  ticketed: close,
+  closed: (context, _, { notDeployed }) => decide(context, "not-deployed", notDeployed),
+  refused: async (context, facts) => {
+    await discard(context, facts);
+    await conclude(context, { verdict: "not-deployed", reason: reasonFrom(facts) });
+  },
+  deploying: (context, _, { lost }) => decide(context, "failed", lost),
+  passed: async (context, facts) => {
+    await discard(context, facts);
+    await conclude(context, { verdict: "healthy", reason: reasonFrom(facts) });
+  },
+  failed: async (context, facts) => {
+    if (context.job.plan.mode === "heal") return claim(context, facts);
+    const reason = `${reasonFrom(facts)}; the pipeline only observes, so nothing was healed`;
+    await conclude(context, { verdict: "would-heal", reason });
+  },
+  claimed: heal("fencing", fence),
+  healing: heal("cutting over", cutOver),
+  restored: heal("confirming", async (healing) => conclude(healing.context, await confirm(healing))),
+};
+
+/** More steps than any run takes. */
+const mostSteps = 30;
+
+/** @returns the verdict, this one's or an earlier one's */
+export async function finish(context: Context, reasons: Reasons): Promise<Verdict> {
+  const { store, run } = context.job;
+  for (let step = 0; step < mostSteps; step++) {
+    const facts = await store.load(run);
+    const { state } = stateOf(facts);
+    if (facts.verdict !== undefined) {
+      await giveLeaseBack(context, facts.verdict);
+      return facts.verdict;
+    }
+    if (state !== "resolved") await steps[state](context, facts, reasons);
+  }
+  throw new Failure(`run ${run} does not come to an end; look at its facts in the recovery store`);
+}
+
+/** Takes the deploy build's place, so that nothing can be deployed any more. */
+export async function close({ job }: Context): Promise<void> {
+  await job.store.writeRun(job.run, "admitted", { at: now(), build: job.build, closed: true });
+}
+
+export async function decide(
+  { job }: Context,
+  decision: Decided["decision"],
+  reason: string,
+  detectedAt: Date = new Date(),
+): Promise<void> {
+  job.log(`decided: ${decision}: ${reason}`);
+  await job.store.writeRun(job.run, "decided", {
+    at: now(),
+    build: job.build,
+    decision,
+    reason,
+    detectedAt: detectedAt.toISOString(),
+  });
+}
+
+function reasonFrom(facts: RunFacts): string {
+  return facts.decided?.reason ?? "no reason is known";
+}
+
+async function conclude(
+  { job }: Context,
+  verdict: Pick<Verdict, "verdict" | "reason"> & Partial<Verdict>,
+): Promise<void> {
+  await job.store.writeRun(job.run, "verdict", { at: now(), build: job.build, ...verdict });
+}
+
+/** Deadline and measures of one healer's whole work on one run. */
+const healings = new WeakMap<Context, Pick<Healing, "deadline" | "measures">>();
+
+function healingOf(context: Context, facts: RunFacts): Healing {
+  const begun = healings.get(context) ?? {
+    deadline: deadlineIn(context.job.plan.deadlines.healSeconds),
+    measures: { fence: 0 },
+  };
+  healings.set(context, begun);
+  return { context, facts, ...begun };
+}
+
+/** A step of a healing. When it fails, the run ends as heal-failed, and everything stays as it is. */
+function heal(what: string, work: (healing: Healing) => Promise<void>): Step {
+  return async (context, facts) => {
+    await claim(context, facts);
+    const healing = healingOf(context, facts);
+    try {
+      await work(healing);
+    } catch (error) {
+      const reason = `${reasonFrom(facts)}; the healing failed while ${what}: ${reasonOf(error)}`;
+      for (const line of byHand({ context, facts: await context.job.store.load(context.job.run) })) context.job.log(line);
+      await conclude(context, { verdict: "heal-failed", reason });
+    }
+  };
+}
+
+/** Removes what was made for a healing that is not needed. What cannot be removed is told, and costs a little space. */
+async function discard(context: Context, facts: RunFacts): Promise<void> {
+  const { job, engine } = context;
+  const attempt = async (what: string, work: () => Promise<void>): Promise<void> => {
+    await work().catch((error: unknown) => job.log(`${what} is left behind: ${reasonOf(error)}`));
+  };
+  for (const { staged } of Object.values(facts.targets)) {
+    if (staged?.kind !== "instance" || staged.volumeId === undefined) continue;
+    await attempt(`volume ${staged.volumeId}`, () => engine.discard(staged.volumeId));
+  }
+  for (const targets of serversOf(databasesOf(job.plan).filter(({ id }) => facts.targets[id]?.staged !== undefined))) {
+    await attempt(`what is staged on ${targets[0]?.host ?? "?"}`, async () => {
+      const session = await openAdmin(targets.map((target) => accessTo(job, target)));
+      try {
+        for (const { id } of targets) {
+          const staged = facts.targets[id]?.staged;
+          if (staged?.kind === "database") await session.discardStaged(staged, deadlineIn(discardSeconds).at);
+        }
+      } finally {
+        await session.close();
+      }
+    });
+  }
+}
+
+const discardSeconds = 120;
+
+/** After a failed healing the lease stays: a backup of that environment would keep a broken state as the good one. */
+async function giveLeaseBack({ job }: Context, { verdict }: Verdict): Promise<void> {
+  if (verdict === "heal-failed") return;
+  for (const arn of leasedArns(job)) {
+    await release(job, arn).catch((error: unknown) =>
+      job.log(`the lease of ${arn} is not given back; the next run takes it over by the verdict: ${reasonOf(error)}`),
+    );
+  }
+}
