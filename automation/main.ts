@@ -3,7 +3,7 @@
  *
  * Exit status: 0 all held; 1 a check failed; 2 it could not be run.
  */
-import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { Command, CommanderError, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { checkArguments, engines, sabotages, type DrillArguments } from "./drill/options";
 import { messageOf, Refusal } from "./refusal";
 
@@ -66,10 +66,7 @@ async function main(): Promise<void> {
 
 /** Commander has printed its own errors already; a refusal is one line; anything else shows where it comes from. */
 function exitStatusOf(error: unknown): number {
-  if (error instanceof Error && "code" in error && String(error.code).startsWith("commander.")) {
-    const asked = ["commander.help", "commander.helpDisplayed", "commander.version"].includes(String(error.code));
-    return asked ? 0 : couldNotRun;
-  }
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : couldNotRun;
   process.stderr.write(`protected-pipeline: ${messageOf(error)}\n`);
   if (!(error instanceof Refusal) && process.env.DEBUG !== undefined) {
     process.stderr.write(`${error instanceof Error ? (error.stack ?? "") : ""}\n`);

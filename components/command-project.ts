@@ -2,15 +2,7 @@ import * as aws from "@pulumi/aws";
 import * as pulumi from "@pulumi/pulumi";
 import { buildspec, isCuratedImage, longestBuildspec } from "./buildspec";
 import { refuseProblems } from "./errors";
-import {
-  isRegistryImage,
-  logGroupName,
-  policy,
-  projectArn,
-  projectStatements,
-  trustPolicy,
-  type Statement,
-} from "./policies";
+import { logGroupName, policy, projectArn, projectStatements, trustPolicy, type Statement } from "./policies";
 import { currentSite } from "./site";
 
 /** Compute types of CodeBuild. An account's default quota is one running build per type. */
@@ -89,7 +81,10 @@ export interface CommandProjectArgs {
   readonly queueMinutes?: number;
   /** What the commands may do, beyond what every build needs (logs, source, network, secrets). */
   readonly statements?: pulumi.Input<readonly Statement[]>;
-  /** @default 35 */
+  /**
+   * How long logs are kept, at least: CloudWatch takes only certain numbers of days, and the next longer one is used.
+   * @default 35
+   */
   readonly logRetentionDays?: number;
   /** Changes the arguments of the children before they are made. */
   readonly transform?: {
@@ -143,7 +138,7 @@ export class CommandProject extends pulumi.ComponentResource {
     const transform = args.transform?.logGroup ?? identity;
     return new aws.cloudwatch.LogGroup(
       `${name}-logs`,
-      transform({ name: logGroupName(project), retentionInDays: args.logRetentionDays ?? 35 }),
+      transform({ name: logGroupName(project), retentionInDays: logRetention(args.logRetentionDays ?? 35) }),
       { parent: this },
     );
   }
@@ -201,7 +196,7 @@ export class CommandProject extends pulumi.ComponentResource {
           type: "LINUX_CONTAINER",
           computeType: args.computeType ?? "BUILD_GENERAL1_SMALL",
           image,
-          imagePullCredentialsType: isRegistryImage(image) || !isCuratedImage(image) ? "SERVICE_ROLE" : "CODEBUILD",
+          imagePullCredentialsType: isCuratedImage(image) ? "CODEBUILD" : "SERVICE_ROLE",
           environmentVariables: environmentVariables(args),
         },
         logsConfig: { cloudwatchLogs: { status: "ENABLED", groupName: logGroup.name } },
@@ -218,6 +213,15 @@ export class CommandProject extends pulumi.ComponentResource {
       { parent: this },
     );
   }
+}
+
+const logRetentions = [
+  1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288,
+];
+
+/** The shortest retention of CloudWatch Logs that keeps that many days. */
+export function logRetention(days: number): number {
+  return logRetentions.find((each) => each >= days) ?? 3653;
 }
 
 function identity<T>(value: T): T {

@@ -18,6 +18,7 @@ export function configOf(config: pulumi.Config): DemoConfig {
     soakSeconds: config.getNumber("soakSeconds"),
     soakTolerance: config.getNumber("soakTolerance"),
     probeIntervalSeconds: config.getNumber("probeIntervalSeconds"),
+    probeTimeoutSeconds: config.getNumber("probeTimeoutSeconds"),
     deadlines: config.getObject<Partial<Deadlines>>("deadlines"),
     caBundle: config.get("caBundle"),
     releaseDirectory: config.get("releaseDirectory"),

@@ -48,8 +48,9 @@ export interface DemoEnvironmentArgs {
 export interface DemoFiles {
   /** The application, bundled into one file. */
   readonly server: string;
-  /** The program that seeds the database. */
+  /** The program that seeds the database, bundled into one file, and the script that it runs on the instance. */
   readonly seed: string;
+  readonly seedScript: string;
   /** Folder of the release that the instance begins with. */
   readonly firstRelease: string;
   /** SQL that makes the shop's database, in order. */
@@ -353,6 +354,7 @@ export class DemoEnvironment extends pulumi.ComponentResource {
         create: 'exec node "$SEED_PROGRAM"',
         environment: {
           SEED_PROGRAM: files.seed,
+          SEED_SCRIPT: files.seedScript,
           AWS_REGION: currentSite(this).region,
           INSTANCE_ID: this.instanceId,
           SEED_LOCATION: pulumi.interpolate`s3://${data.bucket}/${data.key}`,

@@ -8,7 +8,7 @@ import { DemoEnvironment, type DemoFiles } from "./demo-environment";
 import type { Deadlines, Engine } from "./plan";
 import { demoDeployStatements } from "./policies";
 import { ProtectedPipeline } from "./protected-pipeline";
-import type { ProtectionArgs } from "./protection";
+import type { ProtectionArgs } from "./protection-args";
 import { currentSite } from "./site";
 
 /** The demo's configuration: plain values, none of them secret. */
@@ -29,6 +29,8 @@ export interface DemoConfig {
   readonly soakTolerance?: number;
   /** @default 5 */
   readonly probeIntervalSeconds?: number;
+  /** @default 5 */
+  readonly probeTimeoutSeconds?: number;
   readonly deadlines?: Partial<Deadlines>;
   /** Certificates that sign the database's own, as PEM text. @default RDS's own */
   readonly caBundle?: string;
@@ -116,7 +118,12 @@ export function demoProgram(config: DemoConfig): DemoOutputs {
       },
     ],
     network: environment.buildNetwork,
-    probes: [{ url: environment.probeUrl, ...given({ intervalSeconds: config.probeIntervalSeconds }) }],
+    probes: [
+      {
+        url: environment.probeUrl,
+        ...given({ intervalSeconds: config.probeIntervalSeconds, timeoutSeconds: config.probeTimeoutSeconds }),
+      },
+    ],
     soak: given({ seconds: config.soakSeconds, tolerance: config.soakTolerance }),
     caBundle,
     retentionDays,
@@ -205,6 +212,7 @@ function demoFiles(config: DemoConfig): DemoFiles {
   return {
     server: path.join(root, "dist", "demo-app.js"),
     seed: path.join(root, "dist", "demo-seed.js"),
+    seedScript: path.join(seed, "seed.sh"),
     // The shop's pages know the shop's tables; for other data there is a page that knows any.
     firstRelease: path.join(root, "demo", "app", config.dataFile === undefined ? "shop" : "any-database"),
     sql: ["schema.sql", "data.sql"].map((file) => readFileSync(path.join(seed, file), "utf8")),

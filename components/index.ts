@@ -13,18 +13,9 @@ export { InvalidArgumentsError } from "./errors";
 export { defaultDeadlines, defaultSoak, type Deadlines, type Engine, type Soak } from "./plan";
 export type { PolicyDocument, Statement } from "./policies";
 export { PrivateBucket, type PrivateBucketArgs } from "./private-bucket";
-export {
-  admitCommand,
-  Protection,
-  runVariables,
-  toolkitArtifact,
-  type JobProjects,
-  type ProtectedDatabase,
-  type ProtectedInstance,
-  type ProtectionArgs,
-  type ProtectionProbe,
-  type Stage,
-} from "./protection";
+export { Protection, type JobProjects } from "./protection";
+export type { ProtectedDatabase, ProtectedInstance, ProtectionArgs, ProtectionProbe } from "./protection-args";
+export { admitCommand, runVariables, toolkitArtifact, type Action, type Stage } from "./stages";
 export {
   ProtectedPipeline,
   releaseArtifact,

@@ -215,11 +215,6 @@ export function secretOfReference(reference: string): string {
 
 const registryImage = /^(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?\/([^:@]+)/;
 
-/** Whether the image lies in a private registry, which the build's own role must be able to read. */
-export function isRegistryImage(image: string): boolean {
-  return registryImage.test(image);
-}
-
 function imageStatements(image: string): Statement[] {
   const [, account, region, repository] = registryImage.exec(image) ?? [];
   if (account === undefined) return [];
@@ -303,6 +298,7 @@ export function guardStatements(scope: JobScope): Statement[] {
     ...alarmStatements(scope),
     ...databaseStatements(scope),
     ...shellStatements(scope),
+    ...fenceStatements(scope),
     ...instanceStatements(scope),
     ...elastioStatements(scope),
     ...volumeStatements(scope),
@@ -378,7 +374,7 @@ function databaseStatements(scope: JobScope): Statement[] {
   return secretStatements(databases(scope).map((database) => database.secretArn));
 }
 
-/** Files are fingerprinted by a shell command on the instance; the fence ends the commands that a deploy started. */
+/** Files are fingerprinted by a shell command on the instance. */
 function shellStatements(scope: JobScope): Statement[] {
   const { partition, region } = scope.site;
   const found = instances(scope);
@@ -386,8 +382,14 @@ function shellStatements(scope: JobScope): Statement[] {
   const document = `arn:${partition}:ssm:${region}::document/AWS-RunShellScript`;
   return [
     allow(["ssm:SendCommand"], [document, ...found.map((instance) => instance.arn)]),
-    allowUnscoped("ssm:CancelCommand", "ssm:GetCommandInvocation", "ssm:ListCommands"),
+    allowUnscoped("ssm:GetCommandInvocation"),
   ];
+}
+
+/** The fence ends the commands that a deploy started on the instance. */
+function fenceStatements(scope: JobScope): Statement[] {
+  if (instances(scope).length === 0) return [];
+  return [allowUnscoped("ssm:CancelCommand", "ssm:ListCommands")];
 }
 
 function instanceStatements(scope: JobScope): Statement[] {

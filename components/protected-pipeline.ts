@@ -1,23 +1,16 @@
 import * as aws from "@pulumi/aws";
 import * as pulumi from "@pulumi/pulumi";
-import { CommandProject, type ComputeType } from "./command-project";
+import { CommandProject, defaultImage, type ComputeType } from "./command-project";
 import { refuseProblems } from "./errors";
+import { clientPrograms } from "./image-tools";
 import { nameProblems } from "./names";
 import { buildTimeouts, defaultDeadlines, defaultSoak, queueMinutes } from "./plan";
 import { pipelineStatements, policy, trustPolicy, type Statement } from "./policies";
 import { PrivateBucket } from "./private-bucket";
-import {
-  admitCommand,
-  clientPrograms,
-  Protection,
-  runVariables,
-  s3SourceAction,
-  toolkitArtifact,
-  type ProtectionArgs,
-  type Stage,
-} from "./protection";
-import { defaultImage } from "./command-project";
+import { Protection } from "./protection";
+import type { ProtectionArgs } from "./protection-args";
 import { currentSite } from "./site";
+import { admitCommand, runVariables, s3SourceAction, toolkitArtifact, type Action, type Stage } from "./stages";
 
 /** Where releases come from. */
 export type ReleaseSource =
@@ -254,7 +247,7 @@ export class ProtectedPipeline extends pulumi.ComponentResource {
 /** Name of the artifact that holds the release. */
 export const releaseArtifact = "App";
 
-function sourceAction(source: ReleaseSource) {
+function sourceAction(source: ReleaseSource): Action {
   if (source.type === "s3") return s3SourceAction(releaseArtifact, source.bucket, source.key);
   return {
     name: releaseArtifact,

@@ -1,71 +1,89 @@
-/**
- * When Rescue is called: events that say that a run may have lost its Guard. Events come at least once, and may be
- * dropped after retries, so a schedule calls it too; Rescue itself looks what there is to do.
- */
+import * as aws from "@pulumi/aws";
+import * as pulumi from "@pulumi/pulumi";
 import type { Plan } from "../run/plan";
+import type { CommandProject } from "./command-project";
+import { policy, startBuildStatements, trustPolicy } from "./policies";
+import { rescueEvents, type RescueEvent } from "./rescue-events";
+import { currentSite } from "./site";
 
-export interface RescueTrigger {
-  readonly id: string;
-  readonly description: string;
-  readonly pattern: object;
-  /** Input transformer: where in the event the values lie that the template names. */
-  readonly paths: Readonly<Record<string, string>>;
-  readonly template: string;
+export interface RescueTriggersArgs {
+  readonly pipeline: Plan["pipeline"];
+  readonly guardProject: string;
+  readonly rescueProject: string;
+  /** An expression of EventBridge's Scheduler, such as `rate(15 minutes)`. */
+  readonly schedule: string;
 }
 
-export function rescueTriggers(pipeline: Plan["pipeline"], guardProject: string): RescueTrigger[] {
-  return [
-    {
-      id: "execution-ended",
-      description: `An execution of ${pipeline.name} ended without success`,
-      pattern: {
-        source: ["aws.codepipeline"],
-        "detail-type": ["CodePipeline Pipeline Execution State Change"],
-        detail: { pipeline: [pipeline.name], state: ["FAILED", "STOPPED", "CANCELED", "SUPERSEDED"] },
+/** What starts Rescue: events that say that a Guard may be gone, and a schedule that misses none. */
+export class RescueTriggers extends pulumi.ComponentResource {
+  constructor(
+    name: string,
+    args: RescueTriggersArgs,
+    private readonly rescue: CommandProject,
+    opts?: pulumi.ComponentResourceOptions,
+  ) {
+    super("protected-pipeline:index:RescueTriggers", name, args, opts);
+    const events = this.createCaller(`${name}-events`, "events.amazonaws.com", args);
+    for (const event of rescueEvents(args.pipeline, args.guardProject))
+      this.createRule(`${name}-${event.id}`, event, events);
+    this.createSchedule(name, args);
+    this.registerOutputs({});
+  }
+
+  private createRule(name: string, event: RescueEvent, roleArn: pulumi.Output<string>): void {
+    const rule = new aws.cloudwatch.EventRule(
+      name,
+      { name, description: event.description, eventPattern: JSON.stringify(event.pattern) },
+      { parent: this },
+    );
+    new aws.cloudwatch.EventTarget(
+      name,
+      {
+        rule: rule.name,
+        arn: this.rescue.projectArn,
+        roleArn,
+        inputTransformer: { inputPaths: event.paths, inputTemplate: event.template },
       },
-      ...startWith({ RUN_ID: "$.detail.execution-id", RESCUE_REASON: "$.detail.state" }),
-    },
-    {
-      id: "guard-action-ended",
-      description: `The Guard action of ${pipeline.name} failed or was abandoned`,
-      pattern: {
-        source: ["aws.codepipeline"],
-        "detail-type": ["CodePipeline Action Execution State Change"],
-        detail: {
-          pipeline: [pipeline.name],
-          stage: [pipeline.deployStage],
-          action: [pipeline.guardAction],
-          state: ["FAILED", "ABANDONED", "CANCELED"],
+      { parent: this },
+    );
+  }
+
+  private createSchedule(name: string, args: RescueTriggersArgs): void {
+    new aws.scheduler.Schedule(
+      `${name}-schedule`,
+      {
+        name: `${name}-schedule`,
+        description: `Resumes runs of ${args.pipeline.name} that have no verdict`,
+        scheduleExpression: args.schedule,
+        flexibleTimeWindow: { mode: "OFF" },
+        target: {
+          arn: this.rescue.projectArn,
+          roleArn: this.createCaller(`${name}-schedule`, "scheduler.amazonaws.com", args),
         },
       },
-      ...startWith({ RUN_ID: "$.detail.execution-id", RESCUE_REASON: "$.detail.state" }),
-    },
-    {
-      // The only one that sees a Guard die after its execution was abandoned; it knows no execution.
-      id: "guard-build-ended",
-      description: `A build of ${guardProject} did not end well`,
-      pattern: {
-        source: ["aws.codebuild"],
-        "detail-type": ["CodeBuild Build State Change"],
-        detail: { "project-name": [guardProject], "build-status": ["FAILED", "STOPPED", "TIMED_OUT", "FAULT"] },
+      { parent: this },
+    );
+  }
+
+  /** A role with which one service starts the Rescue project. */
+  private createCaller(name: string, service: string, args: RescueTriggersArgs): pulumi.Output<string> {
+    const site = currentSite(this);
+    const role = new aws.iam.Role(
+      `${name}-role`,
+      {
+        description: `Starts ${args.rescueProject}`,
+        assumeRolePolicy: site.apply((at) => JSON.stringify(trustPolicy(service, at))),
       },
-      ...startWith({ GUARD_BUILD: "$.detail.build-id", RESCUE_REASON: "$.detail.build-status" }),
-    },
-  ];
-}
-
-/** EventBridge puts a string's quotes itself, so the template has none around a value. */
-function startWith(variables: Readonly<Record<string, string>>): Pick<RescueTrigger, "paths" | "template"> {
-  const paths = Object.entries(variables).map(([name, path]) => [placeholder(name), path]);
-  const list = Object.keys(variables).map(
-    (name) => `{"name":"${name}","type":"PLAINTEXT","value":<${placeholder(name)}>}`,
-  );
-  return {
-    paths: Object.fromEntries(paths),
-    template: `{"environmentVariablesOverride":[${list.join(",")}]}`,
-  };
-}
-
-function placeholder(name: string): string {
-  return name.toLowerCase().replaceAll("_", "-");
+      { parent: this },
+    );
+    const attached = new aws.iam.RolePolicy(
+      `${name}-policy`,
+      {
+        role: role.name,
+        policy: site.apply((at) => JSON.stringify(policy(...startBuildStatements(at, args.rescueProject)))),
+      },
+      { parent: this },
+    );
+    return pulumi.all([role.arn, attached.id]).apply(([arn]) => arn);
+  }
 }

@@ -5,6 +5,7 @@ import { EmbeddedCloud } from "./core/cloud";
 import type { Cloud, Install } from "./core/definitions";
 import { LoopbackNetwork } from "./core/network";
 import type { Recorder } from "./core/recorder";
+import { type Providers, startProviders } from "./provider/providers";
 import { installs } from "./services";
 
 export interface EmulatorOptions {
@@ -27,6 +28,10 @@ export interface Emulator {
   readonly endpoint: string;
   /** What a process needs to find the emulator as the account's administrator: `AWS_ENDPOINT_URL`, `AWS_REGION`, keys. */
   readonly environment: Readonly<Record<string, string>>;
+  /** Ports of the Pulumi providers, on 127.0.0.1. */
+  readonly providerPorts: { readonly aws: number; readonly command: number };
+  /** What the Pulumi engine needs to find the providers, and to look for nothing elsewhere. */
+  readonly pulumiEnvironment: Readonly<Record<string, string>>;
   /** Calls that were made, newest bounded. */
   readonly recorder: Recorder;
   /** Failures of work in the background, which nobody waited for. */
@@ -52,7 +57,10 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
     try {
       await cloud.open(options.port ?? 0);
       for (const install of options.services ?? installs) cloud.install(install(cloud));
-      return emulatorOf(cloud);
+      const environment = environmentOf(cloud);
+      const { services } = cloud.dispatcher;
+      const providers = await startProviders(cloud, cloud.administrator, services, () => environment);
+      return emulatorOf(cloud, environment, providers);
     } catch (error) {
       await cloud.close();
       throw error;
@@ -63,18 +71,32 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
   }
 }
 
-function emulatorOf(cloud: EmbeddedCloud): Emulator {
+function environmentOf(cloud: EmbeddedCloud): Readonly<Record<string, string>> {
   const keys = cloud.administratorKeys();
+  return {
+    AWS_ENDPOINT_URL: cloud.endpoint,
+    AWS_REGION: cloud.region,
+    AWS_DEFAULT_REGION: cloud.region,
+    AWS_ACCESS_KEY_ID: keys.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: keys.secretAccessKey,
+  };
+}
+
+function emulatorOf(
+  cloud: EmbeddedCloud,
+  environment: Readonly<Record<string, string>>,
+  { ports }: Providers,
+): Emulator {
   let closed: Promise<void> | undefined;
   return {
     cloud,
     endpoint: cloud.endpoint,
-    environment: {
-      AWS_ENDPOINT_URL: cloud.endpoint,
-      AWS_REGION: cloud.region,
-      AWS_DEFAULT_REGION: cloud.region,
-      AWS_ACCESS_KEY_ID: keys.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: keys.secretAccessKey,
+    environment,
+    providerPorts: ports,
+    pulumiEnvironment: {
+      PULUMI_DEBUG_PROVIDERS: `aws:${ports.aws},command:${ports.command}`,
+      PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION: "true",
+      PULUMI_SKIP_UPDATE_CHECK: "true",
     },
     recorder: cloud.recorder,
     failures: cloud.failures,

@@ -120,7 +120,8 @@ function heal(what: string, work: (healing: Healing) => Promise<void>): Step {
       await work(healing);
     } catch (error) {
       const reason = `${reasonFrom(facts)}; the healing failed while ${what}: ${reasonOf(error)}`;
-      for (const line of byHand({ context, facts: await context.job.store.load(context.job.run) })) context.job.log(line);
+      for (const line of byHand({ context, facts: await context.job.store.load(context.job.run) }))
+        context.job.log(line);
       await conclude(context, { verdict: "heal-failed", reason });
     }
   };

@@ -66,7 +66,12 @@ export async function fence(healing: Healing): Promise<void> {
 async function fenceDatabases(servers: readonly Server[], deadline: Deadline, measures: Measures): Promise<number> {
   const started = Date.now();
   const fenced = await together(
-    servers.map(({ session, exchanges }) => session.fence(exchanges.map(({ pair }) => pair), deadline.at)),
+    servers.map(({ session, exchanges }) =>
+      session.fence(
+        exchanges.map(({ pair }) => pair),
+        deadline.at,
+      ),
+    ),
   );
   measures.fence = Date.now() - started;
   return fenced.reduce((sum, { sessionsEnded }) => sum + sessionsEnded, 0);
@@ -78,7 +83,8 @@ async function stopDeploy(healing: Healing): Promise<void> {
   const { clients, log } = context.job;
   const id = facts.admitted?.build;
   if (id === undefined) return;
-  const over = async (): Promise<true | undefined> => ((await buildsOf(clients, [id])).every(isOver) ? true : undefined);
+  const over = async (): Promise<true | undefined> =>
+    (await buildsOf(clients, [id])).every(isOver) ? true : undefined;
   if ((await over()) === true) return;
   const { StopBuildCommand } = await import("@aws-sdk/client-codebuild");
   log.command(`aws codebuild stop-build --id ${id}`);
@@ -151,11 +157,16 @@ async function cutOverInstance(healing: Healing, target: InstanceTarget): Promis
 async function cutOverServer(healing: Healing, { session, exchanges }: Server): Promise<void> {
   const { context, deadline, measures } = healing;
   const { job } = context;
-  const swapped = await session.swap(exchanges.map(({ pair }) => pair), deadline.at);
+  const swapped = await session.swap(
+    exchanges.map(({ pair }) => pair),
+    deadline.at,
+  );
   // The wait for the instances in between is not the databases'.
   const milliseconds = measures.fence + swapped.milliseconds;
   for (const { target, pair } of exchanges) {
-    job.log.for(target.id)(`${pair.staged.database} is now ${pair.database}; the failed one is kept as ${pair.evidence}`);
+    job.log.for(target.id)(
+      `${pair.staged.database} is now ${pair.database}; the failed one is kept as ${pair.evidence}`,
+    );
     const fact: CutOver = {
       at: now(),
       kind: "database",
@@ -196,7 +207,13 @@ export async function confirm(healing: Healing): Promise<Verdict> {
 }
 
 async function confirmServer({ session, exchanges }: Server, deadline: Deadline): Promise<void> {
-  if (await session.isSwapped(exchanges.map(({ pair }) => pair), deadline.at)) return;
+  if (
+    await session.isSwapped(
+      exchanges.map(({ pair }) => pair),
+      deadline.at,
+    )
+  )
+    return;
   const names = exchanges.map(({ pair }) => pair.database).join(", ");
   throw new Failure(`the database that is now live (${names}) is not the one that was proven`);
 }
@@ -257,7 +274,9 @@ async function putAway(healing: Healing): Promise<void> {
       );
     }
     if (staged?.kind === "instance") {
-      await told(healing, `what is left of ${staged.recoveryPoint}`, () => engine.removeLeftovers(staged.recoveryPoint));
+      await told(healing, `what is left of ${staged.recoveryPoint}`, () =>
+        engine.removeLeftovers(staged.recoveryPoint),
+      );
     }
   }
 }
@@ -290,7 +309,8 @@ export function byHand({ context, facts }: Pick<Healing, "context" | "facts">): 
   const lines = ["nothing was deleted. What there is, and what remains to be done by hand:"];
   for (const target of context.job.plan.targets) {
     const { protected: made, staged, cutOver: done } = facts.targets[target.id] ?? {};
-    if (done !== undefined) lines.push(`  ${target.id}: is cut over; the failed one is kept as ${done.evidence ?? "?"}`);
+    if (done !== undefined)
+      lines.push(`  ${target.id}: is cut over; the failed one is kept as ${done.evidence ?? "?"}`);
     else if (target.kind === "database" && staged?.kind === "database") {
       lines.push(
         `  ${target.id}: "${target.database}" is closed to connections (ALTER DATABASE ... ALLOW_CONNECTIONS true opens ` +

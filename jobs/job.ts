@@ -63,7 +63,10 @@ function readToolkitFile(directory: string, name: string): string {
 function required(environment: NodeJS.ProcessEnv, name: string): string {
   const value = environment[name];
   if (value === undefined || value === "") {
-    throw new Failure(`${name} is not set; this program runs inside a CodeBuild build of the pipeline`, exitCodes.usage);
+    throw new Failure(
+      `${name} is not set; this program runs inside a CodeBuild build of the pipeline`,
+      exitCodes.usage,
+    );
   }
   return value;
 }
@@ -106,7 +109,14 @@ export function instancesOf(plan: Plan): InstanceTarget[] {
 
 export function accessTo(job: Job, target: DatabaseTarget): DatabaseAccess {
   const { run, caFile, command } = job;
-  return { target, run, caFile, job: command, log: job.log.for(target.id), credentials: () => credentials(job, target) };
+  return {
+    target,
+    run,
+    caFile,
+    job: command,
+    log: job.log.for(target.id),
+    credentials: () => credentials(job, target),
+  };
 }
 
 /** Reads the master's secret, anew each time: a rotation changes it under a running job. */

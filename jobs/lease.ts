@@ -108,7 +108,9 @@ export async function acquire(job: Job, arn: string, deadline: Deadline): Promis
     const answer = lease.holder === undefined ? "free" : judge(await stateOfHolder(job, lease, lease.holder));
     if (answer === "blocked") throw blocked(arn, lease);
     if (answer === "wait") {
-      tell(`${arn} is held by run ${lease.holder?.run ?? "?"} of ${lease.holder?.pipeline ?? "?"}; waiting for its end`);
+      tell(
+        `${arn} is held by run ${lease.holder?.run ?? "?"} of ${lease.holder?.pipeline ?? "?"}; waiting for its end`,
+      );
       return undefined;
     }
     if (!(await create(job.clients, `${path}/${lease.number + 1}`, holderOf(job)))) return undefined;
@@ -203,7 +205,11 @@ async function readLease(clients: Clients, path: string): Promise<Lease> {
   let token: string | undefined;
   do {
     const page = await client.send(
-      new GetParametersByPathCommand({ Path: path, Recursive: true, ...(token === undefined ? {} : { NextToken: token }) }),
+      new GetParametersByPathCommand({
+        Path: path,
+        Recursive: true,
+        ...(token === undefined ? {} : { NextToken: token }),
+      }),
     );
     parameters.push(...(page.Parameters ?? []).map(({ Name = "", Value = "" }) => ({ Name, Value })));
     token = page.NextToken;
@@ -244,4 +250,3 @@ async function prune(job: Job, path: string, newest: number): Promise<void> {
 export function leasedArns(job: Pick<Job, "plan">): string[] {
   return [...new Set(job.plan.targets.map(({ arn }) => arn))].sort();
 }
-

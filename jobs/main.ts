@@ -18,7 +18,11 @@ const commands: Readonly<Record<string, () => Command>> = {
 /* eslint-enable @typescript-eslint/no-require-imports */
 
 /** @returns the exit code */
-export async function main(args: readonly string[], environment: NodeJS.ProcessEnv, directory: string): Promise<number> {
+export async function main(
+  args: readonly string[],
+  environment: NodeJS.ProcessEnv,
+  directory: string,
+): Promise<number> {
   const [name = "", ...rest] = args;
   const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
   try {

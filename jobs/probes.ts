@@ -31,11 +31,15 @@ function statusOf(probe: Probe): Promise<number> {
   return new Promise((resolve, reject) => {
     const request = probe.url.startsWith("https:") ? secureRequest : plainRequest;
     const signal = AbortSignal.timeout(probe.timeoutSeconds * 1000);
-    const sent = request(probe.url, { agent: false, signal, headers: { "user-agent": "protected-pipeline" } }, (answer) => {
-      answer.resume();
-      answer.once("end", () => resolve(answer.statusCode ?? 0));
-      answer.once("error", reject);
-    });
+    const sent = request(
+      probe.url,
+      { agent: false, signal, headers: { "user-agent": "protected-pipeline" } },
+      (answer) => {
+        answer.resume();
+        answer.once("end", () => resolve(answer.statusCode ?? 0));
+        answer.once("error", reject);
+      },
+    );
     sent.once("error", (error) =>
       reject(signal.aborted ? new Error(`no answer within ${probe.timeoutSeconds} s`) : error),
     );

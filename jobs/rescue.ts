@@ -71,6 +71,9 @@ async function liveHolder(job: Job, facts: RunFacts): Promise<string | undefined
   const execution = executionOf(job);
   if (!(await isExecutionOver(clients, execution))) return "its execution is in progress";
   const builds = (await actionsOf(clients, execution)).flatMap(({ build }) => build ?? []);
-  const [build] = await runningBuilds(clients, [...builds, ...(facts.opened === undefined ? [] : [facts.opened.build])]);
+  const [build] = await runningBuilds(clients, [
+    ...builds,
+    ...(facts.opened === undefined ? [] : [facts.opened.build]),
+  ]);
   return build === undefined ? undefined : `build ${build} still runs`;
 }

@@ -32,8 +32,10 @@ export async function wait(toolkit: Toolkit, environment: NodeJS.ProcessEnv): Pr
 async function prove(job: Job, engine: BackupEngine, target: Target, deadline: Deadline): Promise<void> {
   const { protected: made, proven } = (await job.store.load(job.run)).targets[target.id] ?? {};
   if (proven !== undefined) return;
-  if (made?.kind === "database" && target.kind === "database") return proveOneDatabase(job, engine, target, made, deadline);
-  if (made?.kind === "instance" && target.kind === "instance") return proveInstance(job, engine, target, made, deadline);
+  if (made?.kind === "database" && target.kind === "database")
+    return proveOneDatabase(job, engine, target, made, deadline);
+  if (made?.kind === "instance" && target.kind === "instance")
+    return proveInstance(job, engine, target, made, deadline);
   throw new Failure(`the protection of ${target.id} is missing or of another kind than its target`);
 }
 
@@ -49,7 +51,9 @@ async function proveOneDatabase(
   const staged = await stage(job, engine, target, made, deadline);
   const started = Date.now();
   const proof = await proveDatabase(access, { deadline: deadline.at, protected: made, staged });
-  log(`${staged.database} equals what was protected: ${proof.compared} (compared in ${duration(Date.now() - started)})`);
+  log(
+    `${staged.database} equals what was protected: ${proof.compared} (compared in ${duration(Date.now() - started)})`,
+  );
   await job.store.writeTarget(job.run, target.id, "proven", { at: now(), kind: "database", ...proof });
 }
 
@@ -103,6 +107,7 @@ async function finishBackup(
   made: InstanceProtected,
   deadline: Deadline,
 ): Promise<string> {
-  if (made.job === undefined) throw new Failure(`the protection of ${target.id} names neither a job nor a recovery point`);
+  if (made.job === undefined)
+    throw new Failure(`the protection of ${target.id} names neither a job nor a recovery point`);
   return engine.finishInstanceBackup(made.job, deadline);
 }

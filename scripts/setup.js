@@ -74,6 +74,7 @@ function installDependencies(before) {
 const bundles = [
   { entry: "jobs/main.ts", output: "dist/jobs.js" },
   { entry: "demo/app/server.ts", output: "dist/demo-app.js" },
+  { entry: "demo/seed/main.ts", output: "dist/demo-seed.js" },
 ];
 
 function buildBundles(before, dependencies) {

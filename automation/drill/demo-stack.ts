@@ -65,9 +65,10 @@ function demoConfig({ name, engine, target, scenario, data }: DemoStackArgs): De
     databaseVersion: target.databaseVersion,
     visitors: [...target.visitors],
     pollSeconds: target.pollMilliseconds / 1000,
-    soakSeconds: 1,
+    soakSeconds: 2,
     soakTolerance: 0,
     probeIntervalSeconds: 0.1,
+    probeTimeoutSeconds: 1,
     deadlines: { ...deadlines, ...(scenario.held ? { deploySeconds: heldDeploySeconds } : {}) },
     ...(data === undefined ? {} : { dataFile: data.file }),
   };

@@ -13,15 +13,11 @@ const watchdogScript = `
 cat >/dev/null
 [ -d "$1" ] || exit 0
 works_in() {
-  for process in /proc/[0-9]*; do
-    pid=\${process#/proc/}
-    [ "$pid" != $$ ] || continue
-    case "$(readlink "$process/cwd" 2>/dev/null)" in "$1"|"$1"/*) echo "$pid"; continue ;; esac
-    if tr '\\0' '\\n' <"$process/cmdline" 2>/dev/null | grep -qF "$1/"; then echo "$pid"; fi
-  done
+  find /proc/[0-9]*/cwd -maxdepth 0 \\( -lname "$1" -o -lname "$1/*" \\) 2>/dev/null
+  grep -alF -- "$1/" /proc/[0-9]*/cmdline 2>/dev/null
 }
 for signal in TERM KILL KILL; do
-  left=$(works_in "$1")
+  left=$(works_in "$1" | cut -d / -f 3 | sort -u)
   [ -n "$left" ] || break
   kill -s $signal $left 2>/dev/null
   sleep 0.5
@@ -38,6 +34,8 @@ export class Scratch {
 
   static async make(name: string): Promise<Scratch> {
     const directory = await fs.mkdtemp(path.join(os.tmpdir(), `${name}-`));
+    // A database server runs as a user of its own, who has to get through to its folder.
+    await fs.chmod(directory, 0o711);
     const watchdog = spawn("sh", ["-c", watchdogScript, "watchdog", directory], {
       cwd: "/",
       detached: true,

@@ -34,6 +34,9 @@ export function enterEnvironment(environment: Readonly<Record<string, string>>):
 }
 
 export async function startLocalTarget(setup: Setup, scratch: Scratch): Promise<Target> {
+  // Whatever makes a temporary folder makes it in the drill's own.
+  process.env.TMPDIR = scratch.directory;
+  process.env.PROTECTED_PIPELINE_POSTGRES_BIN = setup.postgresBin;
   const emulator = await startEmulator({ directory: scratch.directory });
   enterEnvironment(emulator.environment);
   return localTarget(emulator, setup);

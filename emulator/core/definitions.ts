@@ -253,6 +253,8 @@ export interface ResourceDefinition {
   readonly inputs: Readonly<Record<string, InputRule>>;
   /** Outputs that are secret. */
   readonly secretOutputs?: readonly string[];
+  /** Outputs that may repeat what went in: they are secret as soon as any input is. */
+  readonly secretWithInputs?: readonly string[];
   create(inputs: Properties, context: ResourceContext): Promise<ResourceState>;
   /** Reads the real state; undefined when the resource is gone. Also serves `get` and `refresh`. */
   read(id: string, state: Properties, context: ResourceContext): Promise<ResourceState | undefined>;

@@ -215,8 +215,9 @@ export class ProviderServer {
   private outputs(definition: ResourceDefinition, state: ResourceState, inputs: Decoded): Struct {
     const { region } = this.options.context.cloud;
     const values = { region, ...inputs.values, ...state.outputs };
-    const outputSecrets = (definition.secretOutputs ?? []).map((name): Path => [name]);
-    const secrets = [...inputs.secrets, ...secretInputs(definition), ...outputSecrets];
+    const given = [...inputs.secrets, ...secretInputs(definition)];
+    const repeating = given.length > 0 ? (definition.secretWithInputs ?? []) : [];
+    const secrets = [...given, ...[...(definition.secretOutputs ?? []), ...repeating].map((name): Path => [name])];
     return Struct.fromJavaScript(encode(values, secrets) as never);
   }
 
@@ -266,7 +267,7 @@ function plain(values: Properties): Properties {
 function secretInputs(definition: ResourceDefinition): readonly Path[] {
   return Object.entries(definition.inputs)
     .filter(([, rule]) => rule.secret)
-    .map(([name]) => [name]);
+    .map(([name]): Path => [name]);
 }
 
 function membersOf(properties: Struct | undefined): Record<string, unknown> {

@@ -104,9 +104,7 @@ function reachable(path: Path, value: unknown): Path {
 
 function encodeValue(value: unknown, secrets: readonly Path[]): unknown {
   const encoded = encodeInner(value, secrets);
-  return secrets.some((path) => path.length === 0)
-    ? { [signatureKey]: secretSignature, value: encoded }
-    : encoded;
+  return secrets.some((path) => path.length === 0) ? { [signatureKey]: secretSignature, value: encoded } : encoded;
 }
 
 function encodeInner(value: unknown, secrets: readonly Path[]): unknown {

@@ -83,7 +83,8 @@ class ServerAdmin implements AdminSession {
     return this.persist(deadline, `open ${names(pairs)}`, async (client) => {
       for (const { liveOid, database } of pairs) {
         const { row } = await existingDatabase(client, liveOid);
-        if (row.datname !== database) throw new Error(`the database with OID ${liveOid} is ${row.datname} now; it stays closed`);
+        if (row.datname !== database)
+          throw new Error(`the database with OID ${liveOid} is ${row.datname} now; it stays closed`);
         if (!row.datallowconn) await client.query(`ALTER DATABASE ${quoted(database)} ALLOW_CONNECTIONS true`);
       }
     });

@@ -31,12 +31,14 @@ export class Checksum extends Transform {
 
   override _flush(done: TransformCallback): void {
     const sum = { bytes: this.count, sha256: this.hash.digest("hex") };
-    Promise.resolve(sum).then(this.atEnd).then(
-      () => {
-        this.result = sum;
-        done();
-      },
-      (error: unknown) => done(error as Error),
-    );
+    Promise.resolve(sum)
+      .then(this.atEnd)
+      .then(
+        () => {
+          this.result = sum;
+          done();
+        },
+        (error: unknown) => done(error as Error),
+      );
   }
 }

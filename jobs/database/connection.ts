@@ -130,6 +130,7 @@ export async function one<T extends object>(client: Client, sql: string, values:
 /** Milliseconds until a deadline, at least one. Throws, naming what was to be done, when it has passed. */
 export function remaining(deadline: Date, what: string): number {
   const milliseconds = deadline.getTime() - Date.now();
-  if (milliseconds <= 0) throw new Error(`the deadline (${deadline.toISOString()}) passed before this was done: ${what}`);
+  if (milliseconds <= 0)
+    throw new Error(`the deadline (${deadline.toISOString()}) passed before this was done: ${what}`);
   return milliseconds;
 }

@@ -42,7 +42,7 @@ interface Chunk {
 }
 
 /** Opens a session that reads as fingerprints must, in an exported snapshot or in one of its own. */
-export async function readingSession(access: DatabaseAccess, database: string, snapshot?: string): Promise<Client> {
+async function readingSession(access: DatabaseAccess, database: string, snapshot?: string): Promise<Client> {
   const client = await connect(access, database);
   try {
     await client.query(settings);
@@ -52,6 +52,21 @@ export async function readingSession(access: DatabaseAccess, database: string, s
     return client;
   } catch (error) {
     await end(client);
+    throw error;
+  }
+}
+
+/** Two of them: one for each core of a small machine. */
+export async function readingSessions(
+  access: DatabaseAccess,
+  database: string,
+  snapshot?: string,
+): Promise<readonly [Client, Client]> {
+  const first = await readingSession(access, database, snapshot);
+  try {
+    return [first, await readingSession(access, database, snapshot)];
+  } catch (error) {
+    await end(first);
     throw error;
   }
 }

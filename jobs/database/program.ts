@@ -21,6 +21,8 @@ export interface RunningProgram {
   readonly done: Promise<void>;
   /** Ends it, when its other end of the pipe has failed. */
   kill(): void;
+  /** True when it failed of its own, not because it was ended. */
+  readonly failedFirst: boolean;
 }
 
 /** More of a program's complaints than this is not needed to understand them. */
@@ -40,7 +42,11 @@ export function start(program: Program): RunningProgram {
   // A program that ended early closes its standard input: its exit code says why, not the broken pipe.
   child.stdin.on("error", () => undefined);
   let overdue = false;
+  let killed = false;
+  let failedFirst = false;
   const kill = (): void => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    killed = true;
     child.kill("SIGTERM");
     setTimeout(() => child.kill("SIGKILL"), killPause).unref();
   };
@@ -54,13 +60,22 @@ export function start(program: Program): RunningProgram {
       clearTimeout(timer);
       if (overdue) return reject(new Error(`${command} was ended at its deadline, ${program.deadline.toISOString()}`));
       if (code === 0 && errors.trim() === "") return resolve();
+      failedFirst = !killed;
       const how = signal === null ? `exit code ${code}` : signal;
       reject(new Error(`${command} failed (${how}): ${errors.trim() || "it said nothing"}`));
     });
   });
   // Whoever awaits it sees the failure; until then it must not end the process.
   done.catch(() => undefined);
-  return { stdin: child.stdin, stdout: child.stdout, done, kill };
+  return {
+    stdin: child.stdin,
+    stdout: child.stdout,
+    done,
+    kill,
+    get failedFirst() {
+      return failedFirst;
+    },
+  };
 }
 
 /** Runs a program to its end and gives its standard output. For outputs as large as a schema, not as the data. */

@@ -170,7 +170,8 @@ export function createDatabaseSql(name: string, like: DatabaseState): string {
     `ENCODING ${literal(encoding)} LC_COLLATE ${literal(row.datcollate)} LC_CTYPE ${literal(row.datctype)}`,
     ...(row.datlocprovider === undefined ? [] : (providers[row.datlocprovider] ?? [])),
     ...(row.daticurules ? [`ICU_RULES ${literal(row.daticurules)}`] : []),
-    `TABLESPACE ${quoted(tablespace)}`,
+    // The default needs no right; naming it does.
+    ...(tablespace === "pg_default" ? [] : [`TABLESPACE ${quoted(tablespace)}`]),
   ].join(" ");
 }
 
@@ -183,7 +184,9 @@ export async function copySharedProperties(client: Client, from: number, to: num
   const { row } = await existingDatabase(client, to);
   const database = quoted(row.datname);
   await client.query(`ALTER DATABASE ${database} CONNECTION LIMIT ${source.row.datconnlimit}`);
-  await client.query(`COMMENT ON DATABASE ${database} IS ${source.comment === null ? "NULL" : literal(source.comment)}`);
+  await client.query(
+    `COMMENT ON DATABASE ${database} IS ${source.comment === null ? "NULL" : literal(source.comment)}`,
+  );
   await copyGrants(client, from, to, database, source.owner);
   await copySettings(client, from, to, database);
 }

@@ -6,9 +6,16 @@ import type { DatabaseFingerprint } from "../../run/facts";
 import { openArchive, sequenceValues, type Archive } from "./archive";
 import { Checksum, type Sum } from "./checksum";
 import { end, programEnvironment, remaining, withConnection } from "./connection";
-import { all, readContents, readingSession, readSequences, type Contents } from "./fingerprint";
-import { clientFolder, start } from "./program";
-import { databaseOid, localProperties, propertiesHash, roleHashes, serverVersion, sharedProperties } from "./properties";
+import { all, readContents, readingSessions, readSequences, type Contents } from "./fingerprint";
+import { clientFolder, start, type RunningProgram } from "./program";
+import {
+  databaseOid,
+  localProperties,
+  propertiesHash,
+  roleHashes,
+  serverVersion,
+  sharedProperties,
+} from "./properties";
 import { readGuide, type RestoreGuide } from "./restore";
 import { canonicalSchemaHash } from "./schema";
 import { exportSnapshot, type Snapshot } from "./snapshot";
@@ -73,17 +80,15 @@ async function readSnapshot(
   const { deadline } = options;
   const { database } = access.target;
   const before = await withConnection(access, database, readSequences);
-  const sessions = [
-    await readingSession(access, database, snapshot.id),
-    await readingSession(access, database, snapshot.id),
-  ] as const;
-  const dump = await startDump(access, live.folder, snapshot, options);
+  const sessions = await readingSessions(access, database, snapshot.id);
+  let dump: RunningProgram | undefined;
   const abandon = async (): Promise<void> => {
-    dump.kill();
+    dump?.kill();
     await Promise.all(sessions.map(end));
   };
   const timer = setTimeout(() => void abandon(), remaining(deadline, "protect the database"));
   try {
+    dump = await startDump(access, live.folder, snapshot, options);
     const archive = await openArchive(dump.stdout, live.folder, deadline);
     try {
       const scratch = { name: scratchDatabase(database, access.run), like: live.oid };
@@ -104,20 +109,27 @@ async function readSnapshot(
     } finally {
       await archive.close();
     }
+  } catch (error) {
+    // When pg_dump itself failed, what it says explains more than the stream that broke off.
+    dump?.kill();
+    const reason = await dump?.done.then(
+      () => undefined,
+      (failure: unknown) => failure,
+    );
+    throw dump?.failedFirst === true ? reason : error;
   } finally {
     clearTimeout(timer);
     await abandon();
   }
 }
 
-async function startDump(access: DatabaseAccess, folder: string, snapshot: Snapshot, options: ProtectOptions) {
-  const args = [
-    "--format=custom",
-    "--compress=0",
-    "--no-sync",
-    "--lock-wait-timeout=10s",
-    `--snapshot=${snapshot.id}`,
-  ];
+async function startDump(
+  access: DatabaseAccess,
+  folder: string,
+  snapshot: Snapshot,
+  options: ProtectOptions,
+): Promise<RunningProgram> {
+  const args = ["--format=custom", "--compress=0", "--no-sync", "--lock-wait-timeout=10s", `--snapshot=${snapshot.id}`];
   const { database } = access.target;
   access.log(`$ pg_dump ${args.join(" ")} ${database}` + (options.vaultCommand ? ` | ${options.vaultCommand}` : ""));
   const environment = await programEnvironment(access, database);
@@ -148,7 +160,6 @@ async function store(
     return { recoveryPoint, sum: checksum.sum };
   } catch (error) {
     checksum.destroy(error as Error);
-    // What pg_dump itself says of its failure explains more than the broken stream.
     throw error;
   } finally {
     deadline.cancel();

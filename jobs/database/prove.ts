@@ -2,10 +2,16 @@
 import { escapeIdentifier as quoted, escapeLiteral as literal, type Client } from "pg";
 import { setTimeout as pause } from "node:timers/promises";
 import { connect, end, one, remaining, withConnection } from "./connection";
-import { all, differences, readContents, readingSession } from "./fingerprint";
+import { all, differences, readContents, readingSessions } from "./fingerprint";
 import { mark } from "./owned";
 import { clientFolder } from "./program";
-import { copySharedProperties, existingDatabase, localProperties, propertiesHash, sharedProperties } from "./properties";
+import {
+  copySharedProperties,
+  existingDatabase,
+  localProperties,
+  propertiesHash,
+  sharedProperties,
+} from "./properties";
 import { restoredSchemaHash } from "./schema";
 import { readSeal } from "./seal";
 import type { DatabaseAccess, ProvenDatabase, ProveOptions } from "./types";
@@ -38,21 +44,20 @@ export async function proveDatabase(access: DatabaseAccess, options: ProveOption
 async function reopen(admin: Client, oid: number, database: string): Promise<void> {
   const { row } = await existingDatabase(admin, oid);
   if (row.datname !== database) throw new Error(`the database with OID ${oid} is ${row.datname}, not ${database}`);
-  if (!row.datallowconn) await admin.query(`ALTER DATABASE ${quoted(database)} ALLOW_CONNECTIONS true CONNECTION LIMIT -1`);
+  if (!row.datallowconn)
+    await admin.query(`ALTER DATABASE ${quoted(database)} ALLOW_CONNECTIONS true CONNECTION LIMIT -1`);
 }
 
 async function compare(access: DatabaseAccess, admin: Client, options: ProveOptions): Promise<ProvenDatabase> {
   const { deadline, staged } = options;
   const expected = options.protected.fingerprint;
   const folder = await clientFolder(options.protected.serverVersion, deadline);
-  const watcher = await connect(access, staged.database);
-  const sessions = [
-    await readingSession(access, staged.database),
-    await readingSession(access, staged.database),
-  ] as const;
-  const everyone = [watcher, ...sessions];
+  const sessions = await readingSessions(access, staged.database);
+  const everyone: Client[] = [...sessions];
   const timer = setTimeout(() => void Promise.all(everyone.map(end)), remaining(deadline, "prove the staged database"));
   try {
+    const watcher = await connect(access, staged.database);
+    everyone.push(watcher);
     const catalogs = await catalogMarker(watcher);
     const schema = await restoredSchemaHash(access, staged.database, folder, deadline);
     const sealedAt = await close(admin, staged, everyone, deadline);
@@ -88,7 +93,9 @@ async function close(
 ): Promise<string> {
   await admin.query(`ALTER DATABASE ${quoted(staged.database)} ALLOW_CONNECTIONS false`);
   const sealedAt = new Date().toISOString();
-  const pids = await Promise.all(own.map((client) => one<{ pid: number }>(client, "SELECT pg_catalog.pg_backend_pid() AS pid")));
+  const pids = await Promise.all(
+    own.map((client) => one<{ pid: number }>(client, "SELECT pg_catalog.pg_backend_pid() AS pid")),
+  );
   for (;;) {
     const { rows } = await admin.query<{ pid: number }>(
       `SELECT pid FROM pg_catalog.pg_stat_activity
@@ -114,7 +121,8 @@ async function catalogMarker(client: Client): Promise<string> {
         AND pg_catalog.has_table_privilege(oid, 'SELECT') ORDER BY 1`,
   );
   const each = catalogs.map(
-    ({ name }) => `SELECT pg_catalog.sum(pg_catalog.hashtextextended('${name}' || ctid::text || xmin::text, 0)) AS s FROM ${name}`,
+    ({ name }) =>
+      `SELECT pg_catalog.sum(pg_catalog.hashtextextended('${name}' || ctid::text || xmin::text, 0)) AS s FROM ${name}`,
   );
   const { marker } = await one<{ marker: string }>(
     client,

@@ -45,9 +45,9 @@ const kinds = {
   acl: (entry: Entry) => entry.what.startsWith("ACL ") || entry.catalog === catalogs.defaultAcl,
   extensionComment: (entry: Entry) => entry.what.startsWith("COMMENT - EXTENSION "),
   /** They need data, and rights, of other objects. */
-  last: (entry: Entry) =>
-    entry.what.startsWith("MATERIALIZED VIEW DATA ") || entry.what.startsWith("EVENT TRIGGER "),
-  largeObject: (entry: Entry) => /^(BLOBS? |BLOB METADATA |(ACL|COMMENT|SECURITY LABEL) - LARGE OBJECT )/.test(entry.what),
+  last: (entry: Entry) => entry.what.startsWith("MATERIALIZED VIEW DATA ") || entry.what.startsWith("EVENT TRIGGER "),
+  largeObject: (entry: Entry) =>
+    /^(BLOBS? |BLOB METADATA |(ACL|COMMENT|SECURITY LABEL) - LARGE OBJECT )/.test(entry.what),
 } as const;
 
 /** Reads the guide from the live database, to which the client is connected. */
@@ -125,7 +125,10 @@ export async function restore(access: DatabaseAccess, guide: RestoreGuide, optio
 }
 
 /** The parts of the table of contents, each in its own order. */
-export function sort(entries: readonly Entry[], schemaOnly: boolean): Record<"schemas" | "rest" | "rights" | "last", Entry[]> {
+export function sort(
+  entries: readonly Entry[],
+  schemaOnly: boolean,
+): Record<"schemas" | "rest" | "rights" | "last", Entry[]> {
   const wanted = entries.filter((entry) => !kinds.extensionComment(entry) && !(schemaOnly && kinds.largeObject(entry)));
   const special = (entry: Entry): boolean => kinds.schema(entry) || kinds.acl(entry) || kinds.last(entry);
   return {
@@ -159,9 +162,7 @@ async function createExtensions(client: Client, extensions: readonly Extension[]
       await client.query(`GRANT CREATE ON DATABASE ${await currentDatabase(client)} TO ${quoted(owner)}`);
       await client.query(`SET ROLE ${quoted(owner)}`);
     }
-    await client.query(
-      `CREATE EXTENSION ${quoted(name)} SCHEMA ${quoted(schema)} VERSION ${literal(version)}`,
-    );
+    await client.query(`CREATE EXTENSION ${quoted(name)} SCHEMA ${quoted(schema)} VERSION ${literal(version)}`);
     if (asOwner) await client.query("RESET ROLE");
   }
 }

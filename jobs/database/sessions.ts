@@ -12,7 +12,9 @@ export async function endSessions(client: Client, pids: readonly number[]): Prom
   let ended = 0;
   for (const pid of pids) {
     try {
-      const { rows } = await client.query<{ ended: boolean }>("SELECT pg_catalog.pg_terminate_backend($1) AS ended", [pid]);
+      const { rows } = await client.query<{ ended: boolean }>("SELECT pg_catalog.pg_terminate_backend($1) AS ended", [
+        pid,
+      ]);
       if (rows[0]?.ended === true) ended++;
     } catch (error) {
       // 42501: a superuser's. Anything else says that the connection is of no use any more.
@@ -41,7 +43,11 @@ export async function occupants(client: Client, oids: readonly number[]): Promis
  * Rolls back transactions that the failed release has prepared and left: they outlive their sessions and block the
  * RENAME for ever. That is only possible from inside their database, and as their owner.
  */
-export async function rollBackPrepared(access: DatabaseAccess, client: Client, pairs: readonly SwapPair[]): Promise<void> {
+export async function rollBackPrepared(
+  access: DatabaseAccess,
+  client: Client,
+  pairs: readonly SwapPair[],
+): Promise<void> {
   for (const { liveOid } of pairs) {
     const { row } = await existingDatabase(client, liveOid);
     const { rows } = await client.query<{ gid: string; owner: string }>(

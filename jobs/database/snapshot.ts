@@ -28,7 +28,9 @@ export async function exportSnapshot(access: DatabaseAccess, deadline: Date): Pr
       const snapshot = await tryExport(holder);
       if (snapshot !== undefined) return snapshot;
       if (attempt === attempts) {
-        throw new Error(`tables of ${access.target.database} appear or vanish all the time; protect it when that is over`);
+        throw new Error(
+          `tables of ${access.target.database} appear or vanish all the time; protect it when that is over`,
+        );
       }
     }
   } catch (error) {
@@ -46,7 +48,8 @@ async function tryExport(holder: Client): Promise<Snapshot | undefined> {
     await holder.query(
       "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '10s'",
     );
-    if (tables.length > 0) await holder.query(`LOCK TABLE ${tables.map((name) => `ONLY ${name}`).join(", ")} IN ACCESS SHARE MODE`);
+    if (tables.length > 0)
+      await holder.query(`LOCK TABLE ${tables.map((name) => `ONLY ${name}`).join(", ")} IN ACCESS SHARE MODE`);
     // Before the snapshot: the age that is told is never less than the real one.
     const takenAt = new Date();
     const { id } = await one<{ id: string }>(holder, "SELECT pg_catalog.pg_export_snapshot() AS id");

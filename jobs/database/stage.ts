@@ -63,9 +63,18 @@ async function fill(
   pipeline(await options.dump(), checksum, () => undefined);
   const archive = await openArchive(checksum, folder, deadline);
   try {
-    access.log(`$ ... | pg_restore --exit-on-error --dbname=${database}   # schemas, extensions, tables, data, indexes, rights`);
+    access.log(
+      `$ ... | pg_restore --exit-on-error --dbname=${database}   # schemas, extensions, tables, data, indexes, rights`,
+    );
     const workers = options.workers ?? 2;
-    await restore(access, guide, { archive, into: database, schemaOnly: false, stream: archive.stream, workers, deadline });
+    await restore(access, guide, {
+      archive,
+      into: database,
+      schemaOnly: false,
+      stream: archive.stream,
+      workers,
+      deadline,
+    });
     if (checksum.sum === undefined) throw new Error("the recovery point's stream was not read to its end");
   } finally {
     await archive.close();

@@ -2,7 +2,7 @@
 import { escapeIdentifier as quoted, type Client } from "pg";
 import type { DatabaseFingerprint, UndoneTable } from "../../run/facts";
 import { end } from "./connection";
-import { readContents, readingSession, sameRows } from "./fingerprint";
+import { readContents, readingSessions, sameRows } from "./fingerprint";
 import { existingDatabase } from "./properties";
 import type { DatabaseAccess, SwapPair } from "./types";
 
@@ -22,16 +22,15 @@ export async function readUndone(
   if (row.datname !== pair.evidence) throw new Error(`the failed database is ${row.datname}, not ${pair.evidence}`);
   const database = quoted(pair.evidence);
   await admin.query(`ALTER DATABASE ${database} ALLOW_CONNECTIONS true CONNECTION LIMIT 2`);
-  const sessions: Client[] = [];
   try {
-    const first = await readingSession(access, pair.evidence);
-    sessions.push(first);
-    const second = await readingSession(access, pair.evidence);
-    sessions.push(second);
-    const { relations } = await readContents([first, second]);
-    return undoneTables(before.relations, relations);
+    const sessions = await readingSessions(access, pair.evidence);
+    try {
+      const { relations } = await readContents(sessions);
+      return undoneTables(before.relations, relations);
+    } finally {
+      await Promise.all(sessions.map(end));
+    }
   } finally {
-    await Promise.all(sessions.map(end));
     await admin.query(`ALTER DATABASE ${database} ALLOW_CONNECTIONS false CONNECTION LIMIT 0`);
   }
 }

@@ -51,12 +51,7 @@ export class AwsEngine implements BackupEngine {
     return job;
   }
 
-  async prepareRootVolume(
-    instance: Instance,
-    recoveryPoint: string,
-    tags: Tags,
-    deadline: Deadline,
-  ): Promise<string> {
+  async prepareRootVolume(instance: Instance, recoveryPoint: string, tags: Tags, deadline: Deadline): Promise<string> {
     const { CreateVolumeCommand } = await import("@aws-sdk/client-ec2");
     const { clients, log } = this.job;
     const input = await this.volumeInput(instance, recoveryPoint);
@@ -168,7 +163,9 @@ export class AwsEngine implements BackupEngine {
     const { GetObjectCommand } = await import("@aws-sdk/client-s3");
     const { bucket } = this.job.plan.store;
     this.job.log.command(`aws s3 cp s3://${bucket}/${recoveryPoint} -`);
-    const answer = await (await this.job.clients.s3()).send(new GetObjectCommand({ Bucket: bucket, Key: recoveryPoint }));
+    const answer = await (
+      await this.job.clients.s3()
+    ).send(new GetObjectCommand({ Bucket: bucket, Key: recoveryPoint }));
     if (answer.Body === undefined) throw new Failure(`s3://${bucket}/${recoveryPoint} has no body`);
     return answer.Body as Readable;
   }

@@ -36,8 +36,10 @@ export type JobLook =
   | { readonly kind: "failed"; readonly reason: string }
   | { readonly kind: "unknown"; readonly reason: string };
 
-const going = /\b(running|in.?progress|pending|queued|created|submitted|runnable|starting|retrying|not (yet )?(finished|completed?|ready|done)|has not (yet )?(finished|completed)|still)\b/i;
-const gone = /\b(not found|no such|does ?n.t exist|unknown job|denied|unauthori[sz]ed|forbidden|abort(ed)?|cancell?ed|fail(ed|ure)|invalid)\b/i;
+const going =
+  /\b(running|in.?progress|pending|queued|created|submitted|runnable|starting|retrying|not (yet )?(finished|completed?|ready|done)|has not (yet )?(finished|completed)|still)\b/i;
+const gone =
+  /(not found|no such|does ?n.t exist|unknown job|denied|unauthori[sz]ed|forbidden|abort(ed)?|cancell?ed|fail(ed|ure)|invalid|not authori[sz]ed)/i;
 
 /**
  * Classifies one answer of `job output`. `error` is null once there is a result, and not null while the job runs, but

@@ -23,7 +23,10 @@ export class ElastioEngine implements BackupEngine {
     const started = parseStarted("elastio ec2 backup", await this.run(args));
     this.job.log(`the backup runs in the background as job ${started.job}`);
     // No public source says which command takes the abort token. The job is left to end by itself.
-    return { job: started.job, abort: () => Promise.resolve(this.job.log(`job ${started.job} is left to end by itself`)) };
+    return {
+      job: started.job,
+      abort: () => Promise.resolve(this.job.log(`job ${started.job} is left to end by itself`)),
+    };
   }
 
   async finishInstanceBackup(job: string, deadline: Deadline): Promise<string> {
@@ -48,7 +51,10 @@ export class ElastioEngine implements BackupEngine {
     deadline: Deadline,
   ): Promise<RootVolume> {
     const { clients, log } = this.job;
-    const taken = { "protected-pipeline:root-of": instance.instanceId, "protected-pipeline:restored-from": recoveryPoint };
+    const taken = {
+      "protected-pipeline:root-of": instance.instanceId,
+      "protected-pipeline:restored-from": recoveryPoint,
+    };
     // An earlier healer may have come this far.
     const [free] = await freeVolumes(clients, taken);
     if (free !== undefined) return { volumeId: free };

@@ -136,4 +136,3 @@ class Seen {
     this.told = line;
   }
 }
-

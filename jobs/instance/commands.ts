@@ -7,7 +7,12 @@ import { type Deadline, type Pause, until } from "../time";
 /** The comment that the jobs' own commands bear, so that a fence tells them from a release's. */
 export const ownComment = "protected-pipeline";
 
-const over: ReadonlySet<string> = new Set(["Success", "Cancelled", "TimedOut", "Failed"] satisfies CommandInvocationStatus[]);
+const over: ReadonlySet<string> = new Set([
+  "Success",
+  "Cancelled",
+  "TimedOut",
+  "Failed",
+] satisfies CommandInvocationStatus[]);
 
 /**
  * Runs one shell command on an instance.

@@ -52,8 +52,5 @@ export async function fingerprintFiles(
   pause: Pause,
 ): Promise<Files> {
   if (paths.length === 0) return nothing;
-  return parseFiles(
-    instanceId,
-    await runOnInstance(clients, instanceId, fingerprintCommand(paths), deadline, pause),
-  );
+  return parseFiles(instanceId, await runOnInstance(clients, instanceId, fingerprintCommand(paths), deadline, pause));
 }

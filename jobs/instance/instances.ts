@@ -91,7 +91,9 @@ export function obstacles(instance: Instance): string[] {
   const { instanceId } = instance;
   const found: string[] = [];
   if (instance.state !== "running") {
-    found.push(`${instanceId} is ${instance.state}; the root volume of a running instance only can be replaced. Start it`);
+    found.push(
+      `${instanceId} is ${instance.state}; the root volume of a running instance only can be replaced. Start it`,
+    );
   }
   if (instance.rootDeviceType !== "ebs" || instance.root === undefined) {
     found.push(`${instanceId} has no EBS root volume (${instance.rootDeviceType || "none"}), which could be replaced`);

@@ -70,14 +70,18 @@ async function startWithFallback(
     return await start(client, options, { VolumeId: volume.volumeId });
   } catch (error) {
     if (volume.snapshotId === undefined || !refusesVolume(codeOf(error))) throw error;
-    options.log(`EC2 does not take volume ${volume.volumeId} (${reasonOf(error)}); giving snapshot ${volume.snapshotId}`);
+    options.log(
+      `EC2 does not take volume ${volume.volumeId} (${reasonOf(error)}); giving snapshot ${volume.snapshotId}`,
+    );
     return start(client, options, { SnapshotId: volume.snapshotId });
   }
 }
 
 /** Codes that say that the parameter, not the caller or the moment, is the matter. */
 export function refusesVolume(code: string): boolean {
-  return /^(UnknownParameter|InvalidParameter|UnsupportedOperation|Unsupported|InvalidRequest|MissingParameter)/.test(code);
+  return /^(UnknownParameter|InvalidParameter|UnsupportedOperation|Unsupported|InvalidRequest|MissingParameter)/.test(
+    code,
+  );
 }
 
 async function start(
@@ -111,16 +115,21 @@ async function waitForTask(client: EC2Client, options: ReplaceOptions, task: Rep
   const { instanceId } = options.instance;
   if (id === undefined) throw new Failure(`EC2's replacement task for ${instanceId} has no id`);
   const { DescribeReplaceRootVolumeTasksCommand } = await import("@aws-sdk/client-ec2");
-  const state = await until(`task ${id} to replace the root of ${instanceId}`, options.deadline, options.pause, async () => {
-    const command = new DescribeReplaceRootVolumeTasksCommand({ ReplaceRootVolumeTaskIds: [id] });
-    const answer = await client.send(command).catch((error: unknown) => {
-      // A task that was just made may not be known everywhere yet.
-      if (/NotFound$/.test(codeOf(error))) return undefined;
-      throw error;
-    });
-    const current = answer?.ReplaceRootVolumeTasks?.[0]?.TaskState;
-    return current !== undefined && ended.has(current) ? current : undefined;
-  });
+  const state = await until(
+    `task ${id} to replace the root of ${instanceId}`,
+    options.deadline,
+    options.pause,
+    async () => {
+      const command = new DescribeReplaceRootVolumeTasksCommand({ ReplaceRootVolumeTaskIds: [id] });
+      const answer = await client.send(command).catch((error: unknown) => {
+        // A task that was just made may not be known everywhere yet.
+        if (/NotFound$/.test(codeOf(error))) return undefined;
+        throw error;
+      });
+      const current = answer?.ReplaceRootVolumeTasks?.[0]?.TaskState;
+      return current !== undefined && ended.has(current) ? current : undefined;
+    },
+  );
   if (state === "succeeded") return;
   const left = state === "failed" ? "it runs on its old root again" : "IT HAS NO ROOT VOLUME NOW: attach one by hand";
   throw new Failure(`replacing the root of ${instanceId} ended as "${state}" (task ${id}); ${left}`);
@@ -135,7 +144,12 @@ async function keepDeleteOnTermination(options: ReplaceOptions): Promise<void> {
   await setDeleteOnTermination(clients, current, wanted);
 }
 
-async function setDeleteOnTermination(clients: Clients, instance: Instance, value: boolean, dryRun = false): Promise<void> {
+async function setDeleteOnTermination(
+  clients: Clients,
+  instance: Instance,
+  value: boolean,
+  dryRun = false,
+): Promise<void> {
   const { ModifyInstanceAttributeCommand } = await import("@aws-sdk/client-ec2");
   await (
     await clients.ec2()

@@ -61,7 +61,11 @@ export class S3Objects implements Objects {
     let token: string | undefined;
     try {
       do {
-        const input = { Bucket: this.bucket, Prefix: prefix, ...(token === undefined ? {} : { ContinuationToken: token }) };
+        const input = {
+          Bucket: this.bucket,
+          Prefix: prefix,
+          ...(token === undefined ? {} : { ContinuationToken: token }),
+        };
         const page = await this.client.send(new ListObjectsV2Command(input));
         for (const each of page.Contents ?? []) if (each.Key !== undefined) keys.push(each.Key);
         token = page.IsTruncated === true ? page.NextContinuationToken : undefined;

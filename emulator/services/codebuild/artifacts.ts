@@ -44,7 +44,9 @@ function baseFolders(baseDirectory: string, source: string): string[] {
   const exact = path.resolve(source, base);
   if (!picomatch.scan(base).isGlob) return isFolder(exact) ? [exact] : [];
   const matches = picomatch(base, { dot: true });
-  const folders = fs.readdirSync(source, { recursive: true, withFileTypes: true }).filter((entry) => entry.isDirectory());
+  const folders = fs
+    .readdirSync(source, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isDirectory());
   const names = folders.map((entry) => path.relative(source, path.join(entry.parentPath, entry.name)));
   return names.filter((name) => matches(name)).map((name) => path.join(source, name));
 }

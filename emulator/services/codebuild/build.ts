@@ -356,7 +356,8 @@ export class BuildRun {
   private logPhases(): void {
     const phases = Object.entries(this.spec.phases);
     this.log.container(`Phases found in YAML: ${phases.length}`);
-    for (const [name, { commands }] of phases) this.log.container(` ${name.toUpperCase()}: ${commands.length} commands`);
+    for (const [name, { commands }] of phases)
+      this.log.container(` ${name.toUpperCase()}: ${commands.length} commands`);
   }
 
   private makeShell(environment: Record<string, string>): CommandShell {
@@ -407,7 +408,9 @@ export class BuildRun {
 
   /** Not those that the project takes from a secret or parameter, nor `AWS_...`. */
   private async readExportedVariables(): Promise<void> {
-    const names = this.spec.exportedVariables.filter((name) => !name.startsWith("AWS_") && !this.unexportable.has(name));
+    const names = this.spec.exportedVariables.filter(
+      (name) => !name.startsWith("AWS_") && !this.unexportable.has(name),
+    );
     if (names.length === 0 || this.ending !== undefined) return;
     const values = (await this.shell?.read(names)) ?? {};
     this.build.exportedEnvironmentVariables = Object.entries(values).map(([name, value]) => ({ name, value }));

@@ -121,9 +121,11 @@ export class BuildLog {
     const batch = this.waiting;
     this.waiting = [];
     for (const logEvents of batches(batch)) {
-      this.written = this.written.then(() => this.put(logEvents)).catch((error: unknown) => {
-        this.failure ??= error;
-      });
+      this.written = this.written
+        .then(() => this.put(logEvents))
+        .catch((error: unknown) => {
+          this.failure ??= error;
+        });
     }
   }
 

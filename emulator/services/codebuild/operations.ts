@@ -182,4 +182,3 @@ function withRole(access: Access[], role: string | undefined): Access[] {
 function invalid(message: string): AwsError {
   return new AwsError("InvalidInputException", message);
 }
-

@@ -115,7 +115,9 @@ export function checkVariables(variables: readonly EnvironmentVariable[]): void 
 function checkVpc({ vpcConfig }: Project): void {
   if (vpcConfig?.vpcId === undefined) return;
   if (!vpcConfig.subnets?.length || !vpcConfig.securityGroupIds?.length) {
-    throw invalid("Invalid vpc config: the maximum number of subnets is 16 and of security groups 5, at least one each");
+    throw invalid(
+      "Invalid vpc config: the maximum number of subnets is 16 and of security groups 5, at least one each",
+    );
   }
   if (vpcConfig.subnets.length > 16 || vpcConfig.securityGroupIds.length > 5) {
     throw invalid("Invalid vpc config: the maximum number of subnets is 16 and of security groups 5");

@@ -35,7 +35,10 @@ export function startBuild(input: StartBuildCommandInput, project: Project, { cl
   const run = new BuildRun(cloud, makeBuild(cloud, chosen, plan, input, initiator, uuid), plan);
   store.add(run, input.idempotencyToken);
   // The caller has the answer before anything happens.
-  cloud.background(`build ${run.id}`, Promise.resolve().then(() => run.run()));
+  cloud.background(
+    `build ${run.id}`,
+    Promise.resolve().then(() => run.run()),
+  );
   return run;
 }
 

@@ -31,7 +31,7 @@ async function extract(zip: yauzl.ZipFile, entry: yauzl.Entry, root: string): Pr
     fs.symlinkSync((await content.toArray()).join(""), target);
     return;
   }
-  await pipeline(content, fs.createWriteStream(target, { mode: (mode & 0o777) || 0o644, flags: "wx" }));
+  await pipeline(content, fs.createWriteStream(target, { mode: mode & 0o777 || 0o644, flags: "wx" }));
 }
 
 /** An earlier entry may be a link that leads out of the folder. */

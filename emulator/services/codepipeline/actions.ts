@@ -2,7 +2,12 @@
  * What actions do, each as the pipeline's role.
  */
 import { randomUUID } from "node:crypto";
-import { BatchGetBuildsCommand, StartBuildCommand, type Build, type EnvironmentVariable } from "@aws-sdk/client-codebuild";
+import {
+  BatchGetBuildsCommand,
+  StartBuildCommand,
+  type Build,
+  type EnvironmentVariable,
+} from "@aws-sdk/client-codebuild";
 import { GetBucketVersioningCommand, GetObjectCommand, PutObjectCommand } from "@aws-sdk/client-s3";
 import type { ActionExecutionResult, ArtifactRevision } from "@aws-sdk/client-codepipeline";
 import { AwsError, type Cloud, type CloudEvent, type Principal } from "../../core/definitions";
@@ -209,7 +214,10 @@ function failureCode({ code }: AwsError): ActionError["code"] {
 function terminated(build: Build | undefined): string {
   const failed = build?.phases?.find(({ phaseStatus }) => phaseStatus !== undefined && phaseStatus !== "SUCCEEDED");
   const [context] = failed?.contexts ?? [];
-  const phase = failed === undefined ? "" : ` Phase: ${failed.phaseType}, Code: ${context?.statusCode}, Message: ${context?.message}`;
+  const phase =
+    failed === undefined
+      ? ""
+      : ` Phase: ${failed.phaseType}, Code: ${context?.statusCode}, Message: ${context?.message}`;
   return `Build terminated with state: ${build?.buildStatus ?? "UNKNOWN"}.${phase}`;
 }
 

@@ -112,7 +112,10 @@ export class PipelineRunner {
   private launch(execution: Execution, stage: number, mode: StageRetryMode): void {
     const drive = new Drive();
     this.drives.set(execution, drive);
-    this.cloud.background(`execution ${execution.id}`, Promise.resolve().then(() => this.drive(execution, drive, stage, mode)));
+    this.cloud.background(
+      `execution ${execution.id}`,
+      Promise.resolve().then(() => this.drive(execution, drive, stage, mode)),
+    );
   }
 
   private async drive(execution: Execution, drive: Drive, from: number, first: StageRetryMode): Promise<void> {
@@ -225,7 +228,10 @@ export class PipelineRunner {
       return this.cloud.assumeRole(roleArn, execution.id, "codepipeline.amazonaws.com");
     } catch (error) {
       if (!(error instanceof AwsError)) throw error;
-      throw new ActionError("PermissionError", `CodePipeline is not authorized to perform AssumeRole on role ${roleArn}`);
+      throw new ActionError(
+        "PermissionError",
+        `CodePipeline is not authorized to perform AssumeRole on role ${roleArn}`,
+      );
     }
   }
 
@@ -252,7 +258,10 @@ export class PipelineRunner {
     if (outcome.revision !== undefined) {
       const actionName = run.action.name ?? "";
       const index = execution.revisions.findIndex((revision) => revision.actionName === actionName);
-      execution.revisions.splice(index < 0 ? execution.revisions.length : index, 1, { ...outcome.revision, actionName });
+      execution.revisions.splice(index < 0 ? execution.revisions.length : index, 1, {
+        ...outcome.revision,
+        actionName,
+      });
     }
     this.finishAction(execution, run, "Succeeded", "SUCCEEDED");
   }

@@ -54,7 +54,9 @@ export function checkDeclaration(pipeline: PipelineDeclaration): void {
   checkPipelineVariables(pipeline);
   const stages = pipeline.stages ?? [];
   if (stages.length < STAGES.least || stages.length > STAGES.most) {
-    throw invalidStructure(`Pipeline has ${stages.length} stage(s). There must be at least ${STAGES.least} stages and at most ${STAGES.most}`);
+    throw invalidStructure(
+      `Pipeline has ${stages.length} stage(s). There must be at least ${STAGES.least} stages and at most ${STAGES.most}`,
+    );
   }
   checkUnique(stages, (name) => invalidStructure(`Duplicate stage name ${name}: stage names must be unique`));
   stages.forEach(checkStage);
@@ -102,7 +104,9 @@ function checkAction(action: ActionDeclaration): void {
   const kind = kinds[`${category}/${provider}`];
   if (kind === undefined || owner !== "AWS") throw notImplemented(`action type ${category}/${owner}/${provider}`);
   if (version !== "1") {
-    throw invalidAction(`ActionType (Category: '${category}', Provider: '${provider}', Owner: 'AWS', Version: '${version}') in action '${action.name}' is not available`);
+    throw invalidAction(
+      `ActionType (Category: '${category}', Provider: '${provider}', Owner: 'AWS', Version: '${version}') in action '${action.name}' is not available`,
+    );
   }
   const { runOrder = 1 } = action;
   if (runOrder < 1 || runOrder > RUN_ORDER) throw invalidAction(`Action ${action.name} has the runOrder ${runOrder}`);
@@ -112,7 +116,10 @@ function checkAction(action: ActionDeclaration): void {
   checkCount(action, "outputArtifacts", kind.outputs);
 }
 
-function checkConfiguration({ name, configuration = {}, inputArtifacts = [] }: ActionDeclaration, kind: ActionKind): void {
+function checkConfiguration(
+  { name, configuration = {}, inputArtifacts = [] }: ActionDeclaration,
+  kind: ActionKind,
+): void {
   for (const [key, value] of Object.entries(configuration)) {
     checkLength("configuration key", key, CONFIGURATION_KEY);
     if (value.length > CONFIGURATION_VALUE) {
@@ -133,12 +140,18 @@ function checkConfiguration({ name, configuration = {}, inputArtifacts = [] }: A
   if (kind === kinds["Source/S3"] && configuration.PollForSourceChanges !== "false") {
     throw notImplemented(`action ${name}: PollForSourceChanges ${configuration.PollForSourceChanges ?? "true"}`);
   }
-  checkPrimarySource(name, configuration.PrimarySource, inputArtifacts.map((artifact) => artifact.name ?? ""));
+  checkPrimarySource(
+    name,
+    configuration.PrimarySource,
+    inputArtifacts.map((artifact) => artifact.name ?? ""),
+  );
 }
 
 function checkPrimarySource(action: string | undefined, primary: string | undefined, inputs: readonly string[]): void {
   if (primary === undefined && inputs.length > 1) {
-    throw invalidAction(`Action configuration for action '${action}' is missing required configuration 'PrimarySource'`);
+    throw invalidAction(
+      `Action configuration for action '${action}' is missing required configuration 'PrimarySource'`,
+    );
   }
   if (primary !== undefined && !inputs.includes(primary)) {
     throw invalidAction(`PrimarySource '${primary}' of action '${action}' is not one of its input artifacts`);
@@ -153,7 +166,9 @@ function checkCount(
   const count = action[what]?.length ?? 0;
   if (count >= least && count <= most) return;
   const kind = what === "inputArtifacts" ? "input" : "output";
-  throw invalidAction(`Action '${action.name}' has ${count} ${kind} artifacts: between ${least} and ${most} are allowed`);
+  throw invalidAction(
+    `Action '${action.name}' has ${count} ${kind} artifacts: between ${least} and ${most} are allowed`,
+  );
 }
 
 /** What an action takes must have been made by one that runs before it; every artifact is made once. */
@@ -164,7 +179,9 @@ function checkArtifacts(stages: readonly StageDeclaration[]): void {
       for (const { name, inputArtifacts = [] } of group) {
         const unknown = inputArtifacts.find((artifact) => !made.has(artifact.name ?? ""));
         if (unknown !== undefined) {
-          throw invalidStructure(`Input artifact ${unknown.name} of action ${name} is not an output artifact of an earlier action`);
+          throw invalidStructure(
+            `Input artifact ${unknown.name} of action ${name} is not an output artifact of an earlier action`,
+          );
         }
       }
       for (const artifact of group.flatMap(({ outputArtifacts = [] }) => outputArtifacts)) {
@@ -195,7 +212,10 @@ export function runOrderGroups(actions: readonly ActionDeclaration[]): ActionDec
   return orders.map((order) => actions.filter(({ runOrder = 1 }) => runOrder === order));
 }
 
-function checkUnique(items: readonly { readonly name?: string | undefined }[], error: (name: string) => AwsError): void {
+function checkUnique(
+  items: readonly { readonly name?: string | undefined }[],
+  error: (name: string) => AwsError,
+): void {
   const names = items.map(({ name }) => name ?? "");
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined) throw error(twice);
@@ -203,12 +223,16 @@ function checkUnique(items: readonly { readonly name?: string | undefined }[], e
 
 function checkPattern(path: string, value: string | undefined, pattern: RegExp): void {
   if (pattern.test(value ?? "")) return;
-  throw validation(`Value '${value ?? ""}' at '${path}' failed to satisfy constraint: Member must satisfy regular expression pattern: ${pattern.source}`);
+  throw validation(
+    `Value '${value ?? ""}' at '${path}' failed to satisfy constraint: Member must satisfy regular expression pattern: ${pattern.source}`,
+  );
 }
 
 function checkLength(path: string, value: string | undefined, most: number): void {
   if ((value ?? "").length <= most) return;
-  throw validation(`Value at '${path}' failed to satisfy constraint: Member must have length less than or equal to ${most}`);
+  throw validation(
+    `Value at '${path}' failed to satisfy constraint: Member must have length less than or equal to ${most}`,
+  );
 }
 
 export function validation(problem: string): AwsError {

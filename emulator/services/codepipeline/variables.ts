@@ -80,11 +80,7 @@ export class UnresolvedVariableError extends Error {
 }
 
 /** Right before the action starts. Throws {@link UnresolvedVariableError}. */
-export function resolveConfiguration(
-  action: ActionDeclaration,
-  stage: string,
-  scope: Scope,
-): Record<string, string> {
+export function resolveConfiguration(action: ActionDeclaration, stage: string, scope: Scope): Record<string, string> {
   const entries = Object.entries(action.configuration ?? {});
   return Object.fromEntries(
     entries.map(([key, value]) => [

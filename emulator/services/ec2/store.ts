@@ -19,7 +19,18 @@ import type {
   VpcEndpoint,
 } from "@aws-sdk/client-ec2";
 import { AwsError } from "../../core/definitions";
+import type { Storage } from "./operations/volumes";
+import type { Disks } from "./runtime/disks";
+import type { Fleet } from "./runtime/fleet";
+import type { Instances } from "./runtime/instances";
 import { ClientTokens, type Tagged } from "./support";
+
+export interface Runtime {
+  readonly disks: Disks;
+  readonly fleet: Fleet;
+  readonly storage: Storage;
+  readonly instances: Instances;
+}
 
 declare module "../../core/definitions" {
   interface Stores {
@@ -146,6 +157,8 @@ export class Table<T extends object> {
 const TERMINATED: ReadonlySet<string> = new Set(["shutting-down", "terminated"]);
 
 export class Ec2Store {
+  /** What carries the records: set when the service is installed. For services that act on EC2's behalf. */
+  runtime: Runtime | undefined;
   readonly tokens = new ClientTokens();
   readonly vpcs = new Table<VpcRecord>("InvalidVpcID.NotFound", "vpc");
   readonly subnets = new Table<SubnetRecord>("InvalidSubnetID.NotFound", "subnet");
@@ -189,7 +202,9 @@ export class Ec2Store {
       this.snapshots,
       this.tasks,
     ];
-    return tables.map((table: Table<object>) => table.find(id) as Tagged | undefined).find((record) => record !== undefined);
+    return tables
+      .map((table: Table<object>) => table.find(id) as Tagged | undefined)
+      .find((record) => record !== undefined);
   }
 
   /** The instance, if it has not been terminated. */

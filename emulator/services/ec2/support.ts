@@ -68,7 +68,9 @@ export function onNewResource(
 
 /** The tags that a request gives to that type of resource. */
 export function tagsFor(type: string, specifications: readonly TagSpecification[] | undefined): Tag[] | undefined {
-  const tags = (specifications ?? []).filter(({ ResourceType }) => ResourceType === type).flatMap(({ Tags }) => Tags ?? []);
+  const tags = (specifications ?? [])
+    .filter(({ ResourceType }) => ResourceType === type)
+    .flatMap(({ Tags }) => Tags ?? []);
   return tags.length === 0 ? undefined : tags.map(checkedTag);
 }
 
@@ -82,7 +84,9 @@ export function checkedTag({ Key, Value }: Tag): Tag {
   return { Key, Value: Value ?? "" };
 }
 
-export type FilterTable<T> = Readonly<Record<string, (record: T) => string | readonly (string | undefined)[] | undefined>>;
+export type FilterTable<T> = Readonly<
+  Record<string, (record: T) => string | readonly (string | undefined)[] | undefined>
+>;
 
 /** Applies filters as EC2 does: all filters must match, one of a filter's values must; `*` and `?` are wildcards. */
 export function applyFilters<T extends Tagged>(
@@ -94,7 +98,10 @@ export function applyFilters<T extends Tagged>(
   return records.filter((record) => tests.every((test) => test(record)));
 }
 
-function filterTest<T extends Tagged>({ Name = "", Values = [] }: Filter, table: FilterTable<T>): (record: T) => boolean {
+function filterTest<T extends Tagged>(
+  { Name = "", Values = [] }: Filter,
+  table: FilterTable<T>,
+): (record: T) => boolean {
   const read = filterReader(Name, table);
   const patterns = Values.map(wildcardPattern);
   return (record) => read(record).some((value) => patterns.some((pattern) => pattern.test(value)));
@@ -112,7 +119,10 @@ function filterReader<T extends Tagged>(name: string, table: FilterTable<T>): (r
 }
 
 function wildcardPattern(value: string): RegExp {
-  const source = value.replace(/[.+^${}()|[\]\\]/g, "\\$&").replace(/\*/g, ".*").replace(/\?/g, ".");
+  const source = value
+    .replace(/[.+^${}()|[\]\\]/g, "\\$&")
+    .replace(/\*/g, ".*")
+    .replace(/\?/g, ".");
   return new RegExp(`^${source}$`, "s");
 }
 

@@ -97,7 +97,9 @@ export class Cluster {
     this.server = server;
     const failed = new Promise<never>((_resolve, reject) => {
       server.once("error", reject);
-      server.once("exit", () => reject(new Error(`the PostgreSQL server at ${this.options.address} ended at its start`)));
+      server.once("exit", () =>
+        reject(new Error(`the PostgreSQL server at ${this.options.address} ended at its start`)),
+      );
     });
     failed.catch(() => undefined);
     try {
@@ -134,11 +136,6 @@ export class Cluster {
     } finally {
       await client.end();
     }
-  }
-
-  /** Reads pg_hba.conf and the certificate anew. */
-  reload(): void {
-    this.server?.kill("SIGHUP");
   }
 
   private get data(): string {

@@ -306,7 +306,9 @@ function onSecret(
   const found = storeOf(call).find(SecretId);
   const prefix = `arn:aws:secretsmanager:${cloud.region}:${cloud.account}:secret:`;
   const resource = found?.arn ?? (SecretId.startsWith("arn:") ? SecretId : prefix + SecretId);
-  const tags = (found?.tags ?? []).map(({ Key, Value }) => [`secretsmanager:ResourceTag/${Key}`, Value ?? ""] as const);
+  const tags = (found?.tags ?? []).flatMap(({ Key, Value }) =>
+    ["secretsmanager", "aws"].map((prefix) => [`${prefix}:ResourceTag/${Key}`, Value ?? ""] as const),
+  );
   return [
     {
       action: `secretsmanager:${action}`,

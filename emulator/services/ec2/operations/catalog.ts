@@ -1,7 +1,16 @@
 /** What AWS itself brings: zones, images, instance types. And tags, which belong to everything. */
 import type * as ec2 from "@aws-sdk/client-ec2";
 import { AwsError, type Access, type Cloud, type Operation } from "../../../core/definitions";
-import { applyFilters, checkedTag, ec2Arn, ec2Operation, onePage, required, withoutResource, type FilterTable } from "../support";
+import {
+  applyFilters,
+  checkedTag,
+  ec2Arn,
+  ec2Operation,
+  onePage,
+  required,
+  withoutResource,
+  type FilterTable,
+} from "../support";
 import { zoneId, zones } from "./network";
 
 /** The one image there is: Amazon Linux 2023. Its file system is `emulator/image` over the host's own. */
@@ -37,7 +46,13 @@ export const amazonLinux: ec2.Image = {
   BlockDeviceMappings: [
     {
       DeviceName: ROOT_DEVICE,
-      Ebs: { SnapshotId: "snap-0a1b2c3d4e5f60718", VolumeSize: IMAGE_SIZE, VolumeType: "gp3", DeleteOnTermination: true, Encrypted: false },
+      Ebs: {
+        SnapshotId: "snap-0a1b2c3d4e5f60718",
+        VolumeSize: IMAGE_SIZE,
+        VolumeType: "gp3",
+        DeleteOnTermination: true,
+        Encrypted: false,
+      },
     },
   ],
   Tags: [],
@@ -75,7 +90,8 @@ export function catalogOperations(cloud: Cloud): Operation[] {
       authorize: withoutResource("DescribeAvailabilityZones"),
       handle: ({ Filters, ZoneNames }) => {
         const known = zones(cloud).map((name) => describeZone(cloud, name));
-        const named = ZoneNames === undefined ? known : known.filter(({ ZoneName = "" }) => ZoneNames.includes(ZoneName));
+        const named =
+          ZoneNames === undefined ? known : known.filter(({ ZoneName = "" }) => ZoneNames.includes(ZoneName));
         return { AvailabilityZones: applyFilters(named, Filters, zoneFilters) };
       },
     }),
@@ -85,8 +101,12 @@ export function catalogOperations(cloud: Cloud): Operation[] {
       authorize: withoutResource("DescribeImages"),
       handle: (input) => {
         for (const id of input.ImageIds ?? []) checkImage(id);
-        const owned = input.Owners === undefined || input.Owners.some((owner) => owner === "amazon" || owner === AMAZON);
-        const { items, NextToken } = onePage(applyFilters(owned ? [amazonLinux] : [], input.Filters, imageFilters), input);
+        const owned =
+          input.Owners === undefined || input.Owners.some((owner) => owner === "amazon" || owner === AMAZON);
+        const { items, NextToken } = onePage(
+          applyFilters(owned ? [amazonLinux] : [], input.Filters, imageFilters),
+          input,
+        );
         return { Images: items, NextToken };
       },
     }),

@@ -1,7 +1,14 @@
 /** Instances. */
 import type * as ec2 from "@aws-sdk/client-ec2";
 import { GetInstanceProfileCommand } from "@aws-sdk/client-iam";
-import { AwsError, type Access, type Call, type Cloud, type Operation, type Principal } from "../../../core/definitions";
+import {
+  AwsError,
+  type Access,
+  type Call,
+  type Cloud,
+  type Operation,
+  type Principal,
+} from "../../../core/definitions";
 import type { Instances, LaunchSpecification } from "../runtime/instances";
 import type { Ec2Store, InstanceRecord } from "../store";
 import {
@@ -96,7 +103,8 @@ export function instanceOperations(cloud: Cloud, storage: Storage, instances: In
       name: "RunInstances",
       honours: RUN_HONOURS,
       authorize: (input, call) => runAccess(input, call),
-      handle: (input) => store.tokens.once(input.ClientToken, input, () => runInstances(cloud, storage, instances, input)),
+      handle: (input) =>
+        store.tokens.once(input.ClientToken, input, () => runInstances(cloud, storage, instances, input)),
     }),
     ec2Operation<ec2.DescribeInstancesCommandInput, ec2.DescribeInstancesCommandOutput>({
       name: "DescribeInstances",
@@ -115,7 +123,11 @@ export function instanceOperations(cloud: Cloud, storage: Storage, instances: In
         onResource(cloud, "DescribeInstanceAttribute", "instance", InstanceId, store.instances.find(InstanceId)),
       ],
       handle: ({ InstanceId, Attribute }) =>
-        describeAttribute(store, store.instances.get(required(InstanceId, "InstanceId")), required(Attribute, "Attribute")),
+        describeAttribute(
+          store,
+          store.instances.get(required(InstanceId, "InstanceId")),
+          required(Attribute, "Attribute"),
+        ),
     }),
     ec2Operation<ec2.ModifyInstanceAttributeCommandInput, ec2.ModifyInstanceAttributeCommandOutput>({
       name: "ModifyInstanceAttribute",
@@ -146,7 +158,9 @@ export function instanceOperations(cloud: Cloud, storage: Storage, instances: In
       name: "StartInstances",
       honours: ["InstanceIds"],
       authorize: onInstances("StartInstances"),
-      handle: ({ InstanceIds }) => ({ StartingInstances: change(InstanceIds, (instance) => instances.start(instance)) }),
+      handle: ({ InstanceIds }) => ({
+        StartingInstances: change(InstanceIds, (instance) => instances.start(instance)),
+      }),
     }),
     ec2Operation<ec2.RebootInstancesCommandInput, ec2.RebootInstancesCommandOutput>({
       name: "RebootInstances",
@@ -173,7 +187,8 @@ export function instanceOperations(cloud: Cloud, storage: Storage, instances: In
       handle: (input) => {
         const wanted = input.NetworkInterfaceIds;
         const live = store.liveInstances();
-        const selected = wanted === undefined ? live : live.filter(({ networkInterfaceId }) => wanted.includes(networkInterfaceId));
+        const selected =
+          wanted === undefined ? live : live.filter(({ networkInterfaceId }) => wanted.includes(networkInterfaceId));
         const { items, NextToken } = onePage(applyFilters(selected, input.Filters, interfaceFilters), input);
         return { NetworkInterfaces: items.map((instance) => describeInterface(cloud, instance)), NextToken };
       },
@@ -235,7 +250,10 @@ async function runInstances(
 ): Promise<ec2.Reservation> {
   const count = required(input.MaxCount, "MaxCount");
   if (count < 1 || required(input.MinCount, "MinCount") > count) {
-    throw new AwsError("InvalidParameterValue", "MinCount must not be greater than MaxCount, and both must be positive");
+    throw new AwsError(
+      "InvalidParameterValue",
+      "MinCount must not be greater than MaxCount, and both must be positive",
+    );
   }
   const specification = await launchSpecification(cloud, storage, input);
   const reservationId = newId("r");
@@ -253,11 +271,13 @@ async function launchSpecification(
   checkImage(required(input.ImageId, "ImageId"));
   const [card] = input.NetworkInterfaces ?? [];
   if (card !== undefined && (input.SubnetId !== undefined || input.SecurityGroupIds !== undefined)) {
-    const message = "Network interfaces and an instance-level subnet ID or security groups may not be specified on the same request";
+    const message =
+      "Network interfaces and an instance-level subnet ID or security groups may not be specified on the same request";
     throw new AwsError("InvalidParameterCombination", message);
   }
   const subnetId = card?.SubnetId ?? input.SubnetId;
-  if (subnetId === undefined) throw new AwsError("MissingInput", "No subnets found for the default VPC. Please specify a subnet.");
+  if (subnetId === undefined)
+    throw new AwsError("MissingInput", "No subnets found for the default VPC. Please specify a subnet.");
   const subnet = store.subnets.get(subnetId);
   const groups = (card?.Groups ?? input.SecurityGroupIds ?? [defaultGroup(store, subnet.VpcId)]).map((id) => {
     const group = store.securityGroups.get(id);
@@ -288,7 +308,11 @@ function rootVolume(
 ): Pick<LaunchSpecification, "rootVolume" | "rootDeviceName" | "deleteRootOnTermination"> {
   const other = (input.BlockDeviceMappings ?? []).find(({ DeviceName }) => DeviceName !== ROOT_DEVICE);
   if (other !== undefined) {
-    throw new AwsError("NotImplemented", `NotImplemented: RunInstances with the data volume ${other.DeviceName ?? ""}`, 501);
+    throw new AwsError(
+      "NotImplemented",
+      `NotImplemented: RunInstances with the data volume ${other.DeviceName ?? ""}`,
+      501,
+    );
   }
   const ebs = input.BlockDeviceMappings?.[0]?.Ebs ?? {};
   const size = ebs.VolumeSize ?? IMAGE_SIZE;
@@ -322,7 +346,8 @@ function checkedType(type: string): string {
   }
   // Families of Graviton processors have a g after the generation.
   if (/^[a-z]+\d+g/.test(type)) {
-    const message = "The architecture 'arm64' of the specified instance type does not match the architecture 'x86_64' of the specified AMI. Specify an instance type and an AMI that have matching architectures, and try again.";
+    const message =
+      "The architecture 'arm64' of the specified instance type does not match the architecture 'x86_64' of the specified AMI. Specify an instance type and an AMI that have matching architectures, and try again.";
     throw new AwsError("InvalidParameterValue", message);
   }
   return type;
@@ -340,14 +365,17 @@ function modifyAttribute(
   input: ec2.ModifyInstanceAttributeCommandInput,
 ): Record<string, never> {
   const instance = store.instances.get(required(input.InstanceId, "InstanceId"));
-  const given = [input.Groups, input.DisableApiTermination, input.BlockDeviceMappings].filter((value) => value !== undefined);
+  const given = [input.Groups, input.DisableApiTermination, input.BlockDeviceMappings].filter(
+    (value) => value !== undefined,
+  );
   if (given.length > 1) {
     throw new AwsError("InvalidParameterCombination", "Fields for multiple attribute types specified.");
   }
   if (given.length === 0) throw new AwsError("InvalidParameterCombination", "No attributes specified.");
   if (input.Groups !== undefined) {
     const groups = input.Groups.map((id) => store.securityGroups.get(id).GroupId);
-    if (groups.length === 0) throw new AwsError("InvalidParameterValue", "An instance must have at least one security group");
+    if (groups.length === 0)
+      throw new AwsError("InvalidParameterValue", "An instance must have at least one security group");
     instance.securityGroupIds = groups;
     instances.followNetwork([instance]);
   }
@@ -452,7 +480,7 @@ export function describeInstance(cloud: Cloud, instance: InstanceRecord): ec2.In
           PublicIpAddress: shownPublicIp,
           BlockDeviceMappings: describeDevices(instance),
           SecurityGroups: describeGroups(cloud.stores.ec2, instance),
-          NetworkInterfaces: [describeInterface(cloud, instance) as ec2.InstanceNetworkInterface],
+          NetworkInterfaces: [describeOwnInterface(cloud, instance)],
           IamInstanceProfile: instance.profile && { Arn: instance.profile.arn, Id: instance.profile.id },
           MetadataOptions: {
             State: "applied",
@@ -467,7 +495,8 @@ export function describeInstance(cloud: Cloud, instance: InstanceRecord): ec2.In
   };
 }
 
-function describeInterface(cloud: Cloud, instance: InstanceRecord): ec2.NetworkInterface {
+/** The interface as the instance shows it. */
+function describeOwnInterface(cloud: Cloud, instance: InstanceRecord): ec2.InstanceNetworkInterface {
   const shownPublicIp = instance.hasPublicIp && instance.state !== "stopped" ? instance.address : undefined;
   const association = shownPublicIp === undefined ? undefined : { PublicIp: shownPublicIp, IpOwnerId: "amazon" };
   const address = { PrivateIpAddress: instance.privateIp, PrivateDnsName: instance.privateDnsName };
@@ -486,11 +515,17 @@ function describeInterface(cloud: Cloud, instance: InstanceRecord): ec2.NetworkI
     PrivateIpAddresses: [{ ...address, Primary: true, Association: association }],
     Attachment: {
       AttachmentId: instance.networkAttachmentId,
-      InstanceId: instance.id,
       DeviceIndex: 0,
       Status: "attached",
       AttachTime: instance.launchTime,
       DeleteOnTermination: true,
     },
   };
+}
+
+/** The interface as `DescribeNetworkInterfaces` shows it. */
+function describeInterface(cloud: Cloud, instance: InstanceRecord): ec2.NetworkInterface {
+  const { InterfaceType: _type, ...own } = describeOwnInterface(cloud, instance);
+  const attachment = { ...own.Attachment, InstanceId: instance.id, InstanceOwnerId: cloud.account };
+  return { ...own, InterfaceType: "interface", AvailabilityZone: instance.zone, Attachment: attachment };
 }

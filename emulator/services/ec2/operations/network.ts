@@ -223,7 +223,10 @@ function subnetOperations(cloud: Cloud, store: Ec2Store): Operation[] {
         const id = required(SubnetId, "SubnetId");
         store.subnets.get(id);
         const gateways = store.natGateways.all().filter((gateway) => gateway.State !== "deleted");
-        const users = [...store.liveInstances().map(({ subnetId }) => subnetId), ...gateways.map((nat) => nat.SubnetId)];
+        const users = [
+          ...store.liveInstances().map(({ subnetId }) => subnetId),
+          ...gateways.map((nat) => nat.SubnetId),
+        ];
         refuseInUse(users.includes(id), "subnet", id);
         const association = associationOf(store, id);
         if (association !== undefined) disassociate(store, association);
@@ -241,7 +244,9 @@ function createSubnet(cloud: Cloud, store: Ec2Store, input: ec2.CreateSubnetComm
     throw new AwsError("InvalidSubnet.Range", `The CIDR '${cidr.text}' is invalid.`);
   }
   const siblings = store.subnets.all().filter(({ VpcId }) => VpcId === vpc.VpcId);
-  const clash = siblings.map(({ CidrBlock }) => parseCidr(CidrBlock)).some((other) => contains(other, cidr) || contains(cidr, other));
+  const clash = siblings
+    .map(({ CidrBlock }) => parseCidr(CidrBlock))
+    .some((other) => contains(other, cidr) || contains(cidr, other));
   if (clash) {
     throw new AwsError("InvalidSubnet.Conflict", `The CIDR '${cidr.text}' conflicts with another subnet`);
   }
@@ -362,7 +367,8 @@ function gatewayOperations(cloud: Cloud, store: Ec2Store): Operation[] {
           : [onResource(cloud, "CreateNatGateway", "elastic-ip", AllocationId, store.addresses.find(AllocationId))]),
         ...onNewResource(cloud, "CreateNatGateway", "natgateway", TagSpecifications),
       ],
-      handle: (input) => store.tokens.once(input.ClientToken, input, () => ({ NatGateway: createNat(cloud, store, input) })),
+      handle: (input) =>
+        store.tokens.once(input.ClientToken, input, () => ({ NatGateway: createNat(cloud, store, input) })),
     }),
     ec2Operation<ec2.DescribeNatGatewaysCommandInput, ec2.DescribeNatGatewaysCommandOutput>({
       name: "DescribeNatGateways",
@@ -397,9 +403,13 @@ function gatewayOperations(cloud: Cloud, store: Ec2Store): Operation[] {
 function createNat(cloud: Cloud, store: Ec2Store, input: ec2.CreateNatGatewayCommandInput): ec2.NatGateway {
   const subnet = store.subnets.get(required(input.SubnetId, "SubnetId"));
   const connectivity = input.ConnectivityType ?? "public";
-  const address = connectivity === "public" ? store.addresses.get(required(input.AllocationId, "AllocationId")) : undefined;
+  const address =
+    connectivity === "public" ? store.addresses.get(required(input.AllocationId, "AllocationId")) : undefined;
   if (address?.AssociationId !== undefined) {
-    throw new AwsError("Resource.AlreadyAssociated", `Elastic IP address [${address.AllocationId}] is already associated`);
+    throw new AwsError(
+      "Resource.AlreadyAssociated",
+      `Elastic IP address [${address.AllocationId}] is already associated`,
+    );
   }
   const id = newId("nat");
   const associationId = newId("eipassoc");
@@ -584,9 +594,7 @@ function createRouteTable(
     OwnerId: cloud.account,
     Associations: main ? [newAssociation(id, { Main: true })] : [],
     PropagatingVgws: [],
-    Routes: [
-      { DestinationCidrBlock: vpc.CidrBlock, GatewayId: "local", Origin: "CreateRouteTable", State: "active" },
-    ],
+    Routes: [{ DestinationCidrBlock: vpc.CidrBlock, GatewayId: "local", Origin: "CreateRouteTable", State: "active" }],
     Tags: tags,
   });
 }
@@ -629,7 +637,9 @@ function createRoute(store: Ec2Store, input: ec2.CreateRouteCommandInput): void 
   if (input.NatGatewayId !== undefined) store.natGateways.get(input.NatGatewayId);
   else required(input.GatewayId, "GatewayId");
   if (input.GatewayId !== undefined) {
-    const attached = store.internetGateways.get(input.GatewayId).Attachments?.some(({ VpcId }) => VpcId === table.VpcId);
+    const attached = store.internetGateways
+      .get(input.GatewayId)
+      .Attachments?.some(({ VpcId }) => VpcId === table.VpcId);
     if (attached !== true) {
       const message = `route table ${table.RouteTableId} and network gateway ${input.GatewayId} belong to different networks`;
       throw new AwsError("InvalidParameterValue", message);
@@ -644,7 +654,15 @@ function endpointOperations(cloud: Cloud, store: Ec2Store): Operation[] {
   return [
     ec2Operation<ec2.CreateVpcEndpointCommandInput, ec2.CreateVpcEndpointCommandOutput>({
       name: "CreateVpcEndpoint",
-      honours: ["VpcId", "ServiceName", "VpcEndpointType", "RouteTableIds", "PolicyDocument", "TagSpecifications", "ClientToken"],
+      honours: [
+        "VpcId",
+        "ServiceName",
+        "VpcEndpointType",
+        "RouteTableIds",
+        "PolicyDocument",
+        "TagSpecifications",
+        "ClientToken",
+      ],
       authorize: ({ VpcId = "", TagSpecifications }) => [
         onResource(cloud, "CreateVpcEndpoint", "vpc", VpcId, store.vpcs.find(VpcId)),
         ...onNewResource(cloud, "CreateVpcEndpoint", "vpc-endpoint", TagSpecifications),
@@ -680,7 +698,9 @@ function endpointOperations(cloud: Cloud, store: Ec2Store): Operation[] {
       name: "DeleteVpcEndpoints",
       honours: ["VpcEndpointIds"],
       authorize: ({ VpcEndpointIds = [] }) =>
-        VpcEndpointIds.map((id) => onResource(cloud, "DeleteVpcEndpoints", "vpc-endpoint", id, store.endpoints.find(id))),
+        VpcEndpointIds.map((id) =>
+          onResource(cloud, "DeleteVpcEndpoints", "vpc-endpoint", id, store.endpoints.find(id)),
+        ),
       handle: ({ VpcEndpointIds = [] }) => {
         for (const id of VpcEndpointIds) store.endpoints.delete(id);
         return { Unsuccessful: [] };
@@ -703,7 +723,9 @@ function createEndpoint(cloud: Cloud, store: Ec2Store, input: ec2.CreateVpcEndpo
     VpcId: vpc.VpcId,
     ServiceName: service,
     State: "available" as ec2.State,
-    PolicyDocument: input.PolicyDocument ?? '{"Version":"2008-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}]}',
+    PolicyDocument:
+      input.PolicyDocument ??
+      '{"Version":"2008-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"*","Resource":"*"}]}',
     RouteTableIds: tables,
     SubnetIds: [],
     Groups: [],

@@ -40,7 +40,15 @@ export function rootVolumeOperations(cloud: Cloud, storage: Storage, fleet: Flee
         onResource(cloud, "CreateReplaceRootVolumeTask", "volume", VolumeId ?? "*", store.volumes.find(VolumeId)),
         ...(SnapshotId === undefined
           ? []
-          : [onResource(cloud, "CreateReplaceRootVolumeTask", "snapshot", SnapshotId, store.snapshots.find(SnapshotId))]),
+          : [
+              onResource(
+                cloud,
+                "CreateReplaceRootVolumeTask",
+                "snapshot",
+                SnapshotId,
+                store.snapshots.find(SnapshotId),
+              ),
+            ]),
         ...onNewResource(cloud, "CreateReplaceRootVolumeTask", "replace-root-volume-task", TagSpecifications),
       ],
       handle: (input) =>

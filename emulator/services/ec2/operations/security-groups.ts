@@ -32,7 +32,10 @@ const ruleFilters: FilterTable<ec2.SecurityGroupRule> = {
   "security-group-rule-id": ({ SecurityGroupRuleId }) => SecurityGroupRuleId,
 };
 
-type Authorization = Pick<ec2.AuthorizeSecurityGroupIngressCommandInput, "GroupId" | "IpPermissions" | "TagSpecifications">;
+type Authorization = Pick<
+  ec2.AuthorizeSecurityGroupIngressCommandInput,
+  "GroupId" | "IpPermissions" | "TagSpecifications"
+>;
 type Revocation = Pick<
   ec2.RevokeSecurityGroupIngressCommandInput,
   "GroupId" | "IpPermissions" | "SecurityGroupRuleIds"
@@ -47,10 +50,14 @@ export function securityGroupOperations(cloud: Cloud, changed: (groupId: string)
     onGroup(action, input.GroupId ?? ""),
     ...onNewResource(cloud, action, "security-group-rule", input.TagSpecifications),
   ];
-  const addRules = (input: Authorization, egress: boolean): { Return: boolean; SecurityGroupRules: ec2.SecurityGroupRule[] } => {
+  const addRules = (
+    input: Authorization,
+    egress: boolean,
+  ): { Return: boolean; SecurityGroupRules: ec2.SecurityGroupRule[] } => {
     const group = store.securityGroups.get(required(input.GroupId, "GroupId"));
     const wanted = rulesIn(cloud, group.GroupId, input.IpPermissions, egress);
-    if (wanted.length === 0) throw new AwsError("MissingParameter", "The request must contain the parameter ipPermissions");
+    if (wanted.length === 0)
+      throw new AwsError("MissingParameter", "The request must contain the parameter ipPermissions");
     for (const rule of wanted) refuseDuplicate(store, rule);
     const tags = tagsFor("security-group-rule", input.TagSpecifications) ?? [];
     const added = wanted.map((rule) => addRule(cloud, store, { ...rule, Tags: tags }));
@@ -159,19 +166,32 @@ export function newGroup(
     SecurityGroupArn: ec2Arn(cloud, "security-group", id),
     Tags: tags,
   });
-  addRule(cloud, store, { GroupId: id, IsEgress: true, IpProtocol: "-1", FromPort: -1, ToPort: -1, CidrIpv4: "0.0.0.0/0" });
+  addRule(cloud, store, {
+    GroupId: id,
+    IsEgress: true,
+    IpProtocol: "-1",
+    FromPort: -1,
+    ToPort: -1,
+    CidrIpv4: "0.0.0.0/0",
+  });
   return group;
 }
 
 function checkGroupName(name: string, description: string): void {
   const allowed = /^[a-zA-Z0-9 ._\-:/()#,@[\]+=&;{}!$*]{1,255}$/;
-  for (const [parameter, value] of [["groupName", name], ["groupDescription", description]] as const) {
+  for (const [parameter, value] of [
+    ["groupName", name],
+    ["groupDescription", description],
+  ] as const) {
     if (allowed.test(value)) continue;
     const message = `Value (${value}) for parameter ${parameter} is invalid. Character sets beyond ASCII are not supported.`;
     throw new AwsError("InvalidParameterValue", message);
   }
   if (name.startsWith("sg-")) {
-    throw new AwsError("InvalidParameterValue", `Value (${name}) for parameter groupName is invalid. Group names may not be in the format sg-*.`);
+    throw new AwsError(
+      "InvalidParameterValue",
+      `Value (${name}) for parameter groupName is invalid. Group names may not be in the format sg-*.`,
+    );
   }
 }
 
@@ -209,7 +229,11 @@ function rulesIn(
       CidrIpv4: parseCidr(required(CidrIp, "cidrIp")).text,
       Description,
     }));
-    const ranges6 = (permission.Ipv6Ranges ?? []).map(({ CidrIpv6, Description }) => ({ ...shared, CidrIpv6, Description }));
+    const ranges6 = (permission.Ipv6Ranges ?? []).map(({ CidrIpv6, Description }) => ({
+      ...shared,
+      CidrIpv6,
+      Description,
+    }));
     const groups = (permission.UserIdGroupPairs ?? []).map(({ GroupId, Description }) => ({
       ...shared,
       ReferencedGroupInfo: {

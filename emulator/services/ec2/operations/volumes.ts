@@ -180,8 +180,10 @@ export class Storage {
 export function volumeOperations(cloud: Cloud, storage: Storage): Operation[] {
   const store = cloud.stores.ec2;
   const onVolume = (action: string, id: string) => onResource(cloud, action, "volume", id, store.volumes.find(id));
-  const onInstance = (action: string, id: string) => onResource(cloud, action, "instance", id, store.instances.find(id));
-  const onSnapshot = (action: string, id: string) => onResource(cloud, action, "snapshot", id, store.snapshots.find(id));
+  const onInstance = (action: string, id: string) =>
+    onResource(cloud, action, "instance", id, store.instances.find(id));
+  const onSnapshot = (action: string, id: string) =>
+    onResource(cloud, action, "snapshot", id, store.snapshots.find(id));
   return [
     ec2Operation<ec2.CreateVolumeCommandInput, ec2.CreateVolumeCommandOutput>({
       name: "CreateVolume",
@@ -285,7 +287,8 @@ export function volumeOperations(cloud: Cloud, storage: Storage): Operation[] {
       honours: ["SnapshotIds", "OwnerIds", "Filters", "MaxResults", "NextToken"],
       authorize: withoutResource("DescribeSnapshots"),
       handle: (input) => {
-        const owned = input.OwnerIds === undefined || ["self", cloud.account].some((id) => input.OwnerIds?.includes(id));
+        const owned =
+          input.OwnerIds === undefined || ["self", cloud.account].some((id) => input.OwnerIds?.includes(id));
         const selected = owned ? store.snapshots.select(input.SnapshotIds) : [];
         const { items, NextToken } = onePage(applyFilters(selected, input.Filters, snapshotFilters), input);
         return { Snapshots: items, NextToken };
@@ -313,9 +316,13 @@ function volumeOptions(cloud: Cloud, store: Ec2Store, input: ec2.CreateVolumeCom
     throw new AwsError("IncorrectState", `Snapshot is in invalid state - ${snapshot.State}`);
   }
   const size = input.Size ?? snapshot?.VolumeSize;
-  if (size === undefined) throw new AwsError("MissingParameter", "The request must contain the parameter size or snapshotId");
+  if (size === undefined)
+    throw new AwsError("MissingParameter", "The request must contain the parameter size or snapshotId");
   if (snapshot !== undefined && size < snapshot.VolumeSize) {
-    throw new AwsError("InvalidParameterValue", `The volume size ${size} is smaller than the snapshot's ${snapshot.VolumeSize}`);
+    throw new AwsError(
+      "InvalidParameterValue",
+      `The volume size ${size} is smaller than the snapshot's ${snapshot.VolumeSize}`,
+    );
   }
   return {
     zone,
@@ -376,7 +383,10 @@ async function createSnapshots(
   const specification = required(input.InstanceSpecification, "InstanceSpecification");
   const instance = store.instances.get(required(specification.InstanceId, "InstanceSpecification.InstanceId"));
   if (instance.state !== "running" && instance.state !== "stopped") {
-    throw new AwsError("IncorrectInstanceState", `The instance '${instance.id}' is not in a state from which snapshots can be taken.`);
+    throw new AwsError(
+      "IncorrectInstanceState",
+      `The instance '${instance.id}' is not in a state from which snapshots can be taken.`,
+    );
   }
   const excluded = new Set(specification.ExcludeDataVolumeIds ?? []);
   const devices = [...instance.devices].filter(([device, { volumeId }]) =>

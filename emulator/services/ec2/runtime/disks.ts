@@ -43,8 +43,11 @@ export class Disks {
 /** What it wrote to stderr when it failed. */
 function run(program: string, args: readonly string[]): Promise<string | undefined> {
   return new Promise((resolve) => {
-    execFile(program, args, { env: { PATH: process.env.PATH, LC_ALL: "C" }, maxBuffer: 1 << 20 }, (error, _out, stderr) =>
-      resolve(error === null ? undefined : stderr.trim() || error.message),
+    execFile(
+      program,
+      args,
+      { env: { PATH: process.env.PATH, LC_ALL: "C" }, maxBuffer: 1 << 20 },
+      (error, _out, stderr) => resolve(error === null ? undefined : stderr.trim() || error.message),
     );
   });
 }

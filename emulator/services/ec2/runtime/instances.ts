@@ -110,7 +110,10 @@ export class Instances {
       const address = range.address(RESERVED + ((start + step) % usable));
       if (!used.has(address)) return address;
     }
-    throw new AwsError("InsufficientFreeAddressesInSubnet", `There are not enough free addresses in subnet '${subnet.SubnetId}'.`);
+    throw new AwsError(
+      "InsufficientFreeAddressesInSubnet",
+      `There are not enough free addresses in subnet '${subnet.SubnetId}'.`,
+    );
   }
 
   private async bootIfPending(instance: InstanceRecord): Promise<void> {
@@ -131,7 +134,10 @@ export class Instances {
     if (instance.state === "stopped" || instance.state === "stopping") return;
     this.requireState(instance, ["running"], "stopped");
     this.setState(instance, "stopping");
-    instance.stateReason = { Code: "Client.UserInitiatedShutdown", Message: "Client.UserInitiatedShutdown: User initiated shutdown" };
+    instance.stateReason = {
+      Code: "Client.UserInitiatedShutdown",
+      Message: "Client.UserInitiatedShutdown: User initiated shutdown",
+    };
     this.inBackground("stop", instance, async () => {
       await this.fleet.halt(instance.id);
       if (instance.state === "stopping") this.setState(instance, "stopped");
@@ -161,7 +167,10 @@ export class Instances {
   terminate(instance: InstanceRecord): void {
     if (instance.state === "terminated" || instance.state === "shutting-down") return;
     this.setState(instance, "shutting-down");
-    instance.stateReason = { Code: "Client.UserInitiatedShutdown", Message: "Client.UserInitiatedShutdown: User initiated shutdown" };
+    instance.stateReason = {
+      Code: "Client.UserInitiatedShutdown",
+      Message: "Client.UserInitiatedShutdown: User initiated shutdown",
+    };
     this.inBackground("terminate", instance, () => this.endInstance(instance));
   }
 

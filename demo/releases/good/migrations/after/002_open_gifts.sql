@@ -1,0 +1,1 @@
+CREATE INDEX orders_gift ON orders (placed_at) WHERE gift;

@@ -1,0 +1,260 @@
+/** The `aws:rds` resource types. */
+import * as rds from "@aws-sdk/client-rds";
+import type { InputRule, Properties, ResourceContext, ResourceDefinition } from "../../core/definitions";
+import { amount, compact, flag, required, tagChanges, tagOutputs, tagPairs, text, unless } from "../properties";
+
+const gone = ["DBInstanceNotFound"];
+/** As the provider's own default for creating a DB instance. */
+const patience = 40 * 60_000;
+const pollPause = 50;
+
+function replaces(resource: string, argument: string): InputRule {
+  return { replaceOn: `registry.terraform.io ${resource}: ${argument}, Forces new resource` };
+}
+
+const instance: ResourceDefinition = {
+  type: "aws:rds/instance:Instance",
+  inputs: {
+    identifier: { autoname: { maxLength: 63, lowerCase: true } },
+    engine: replaces("aws_db_instance", "engine"),
+    engineVersion: replaces("aws_db_instance", "engine_version, which cannot be upgraded in place here"),
+    instanceClass: {},
+    allocatedStorage: {},
+    storageType: {},
+    storageEncrypted: replaces("aws_db_instance", "storage_encrypted"),
+    dbName: replaces("aws_db_instance", "db_name"),
+    username: replaces("aws_db_instance", "username"),
+    password: { secret: true },
+    manageMasterUserPassword: {},
+    masterUserSecretKmsKeyId: {},
+    dbSubnetGroupName: replaces("aws_db_instance", "db_subnet_group_name"),
+    vpcSecurityGroupIds: {},
+    port: replaces("aws_db_instance", "port"),
+    publiclyAccessible: {},
+    multiAz: {},
+    backupRetentionPeriod: {},
+    autoMinorVersionUpgrade: {},
+    copyTagsToSnapshot: {},
+    deletionProtection: {},
+    applyImmediately: {},
+    skipFinalSnapshot: {},
+    deleteAutomatedBackups: {},
+    tags: {},
+  },
+  secretOutputs: ["password"],
+  create: async (inputs, context) => {
+    const identifier = required(inputs, "identifier");
+    await context.send(
+      new rds.CreateDBInstanceCommand({
+        DBInstanceIdentifier: identifier,
+        DBName: text(inputs, "dbName"),
+        Engine: text(inputs, "engine"),
+        EngineVersion: text(inputs, "engineVersion"),
+        StorageEncrypted: flag(inputs, "storageEncrypted"),
+        MasterUsername: text(inputs, "username"),
+        MasterUserPassword: text(inputs, "password"),
+        ManageMasterUserPassword: flag(inputs, "manageMasterUserPassword"),
+        MasterUserSecretKmsKeyId: text(inputs, "masterUserSecretKmsKeyId"),
+        DBSubnetGroupName: text(inputs, "dbSubnetGroupName"),
+        Port: amount(inputs, "port"),
+        ...changeable(inputs),
+        DBInstanceClass: required(inputs, "instanceClass"),
+        Tags: tagPairs(inputs),
+      }),
+    );
+    const created = await untilAvailable(identifier, context);
+    return instanceState(inputs, created);
+  },
+  read: async (_id, state, context) => {
+    const found = await describe(required(state, "identifier"), context);
+    return found === undefined ? undefined : instanceState(state, found);
+  },
+  update: async (_id, news, olds, context) => {
+    const identifier = required(olds, "identifier");
+    if (text(news, "identifier") !== identifier) throw new Error("Renaming a DB instance is not implemented here");
+    const password = text(news, "password");
+    await context.send(
+      new rds.ModifyDBInstanceCommand({
+        DBInstanceIdentifier: identifier,
+        ApplyImmediately: flag(news, "applyImmediately"),
+        ...changeable(news),
+        ...(password !== undefined && password !== olds.password && { MasterUserPassword: password }),
+      }),
+    );
+    await updateTags(olds, news, context);
+    return instanceState(news, await untilAvailable(identifier, context));
+  },
+  delete: async (_id, state, context) => {
+    const identifier = required(state, "identifier");
+    const request = {
+      DBInstanceIdentifier: identifier,
+      SkipFinalSnapshot: flag(state, "skipFinalSnapshot"),
+      DeleteAutomatedBackups: flag(state, "deleteAutomatedBackups"),
+    };
+    await unless(gone, context.send(new rds.DeleteDBInstanceCommand(request)));
+    await until(context, `the deletion of ${identifier}`, async () =>
+      (await describe(identifier, context)) === undefined ? true : undefined,
+    );
+  },
+};
+
+/** What may change without a new instance. */
+function changeable(inputs: Properties) {
+  return {
+    DBInstanceClass: text(inputs, "instanceClass"),
+    AllocatedStorage: amount(inputs, "allocatedStorage"),
+    StorageType: text(inputs, "storageType"),
+    VpcSecurityGroupIds: texts(inputs, "vpcSecurityGroupIds"),
+    PubliclyAccessible: flag(inputs, "publiclyAccessible"),
+    MultiAZ: flag(inputs, "multiAz"),
+    BackupRetentionPeriod: amount(inputs, "backupRetentionPeriod"),
+    AutoMinorVersionUpgrade: flag(inputs, "autoMinorVersionUpgrade"),
+    CopyTagsToSnapshot: flag(inputs, "copyTagsToSnapshot"),
+    DeletionProtection: flag(inputs, "deletionProtection"),
+  };
+}
+
+async function describe(identifier: string, context: ResourceContext): Promise<rds.DBInstance | undefined> {
+  const request = new rds.DescribeDBInstancesCommand({ DBInstanceIdentifier: identifier });
+  return (await unless(gone, context.send(request)))?.DBInstances?.[0];
+}
+
+async function untilAvailable(identifier: string, context: ResourceContext): Promise<rds.DBInstance> {
+  return until(context, `the DB instance ${identifier}`, async () => {
+    const found = await describe(identifier, context);
+    if (found === undefined) throw new Error(`the DB instance ${identifier} is gone`);
+    if (found.DBInstanceStatus === "failed") {
+      throw new Error(`the DB instance ${identifier} could not be made: ${found.StatusInfos?.[0]?.Message ?? "?"}`);
+    }
+    return found.DBInstanceStatus === "available" ? found : undefined;
+  });
+}
+
+async function until<T>(context: ResourceContext, what: string, look: () => Promise<T | undefined>): Promise<T> {
+  const deadline = context.cloud.clock.now().getTime() + patience;
+  for (;;) {
+    const found = await look();
+    if (found !== undefined) return found;
+    if (context.cloud.clock.now().getTime() > deadline) throw new Error(`gave up waiting for ${what}`);
+    await context.cloud.clock.sleep(pollPause);
+  }
+}
+
+function instanceState(state: Properties, found: rds.DBInstance) {
+  const { Address: address, Port: port } = found.Endpoint ?? {};
+  const secret = found.MasterUserSecret;
+  return {
+    id: found.DbiResourceId ?? "",
+    outputs: compact({
+      ...state,
+      identifier: found.DBInstanceIdentifier,
+      arn: found.DBInstanceArn,
+      resourceId: found.DbiResourceId,
+      address,
+      port,
+      endpoint: `${address}:${port}`,
+      hostedZoneId: found.Endpoint?.HostedZoneId,
+      status: found.DBInstanceStatus,
+      engine: found.Engine,
+      // What was asked for stays: `15` means any 15.
+      engineVersion: text(state, "engineVersion") ?? found.EngineVersion,
+      engineVersionActual: found.EngineVersion,
+      instanceClass: found.DBInstanceClass,
+      allocatedStorage: found.AllocatedStorage,
+      storageType: found.StorageType,
+      storageEncrypted: found.StorageEncrypted,
+      dbName: found.DBName,
+      username: found.MasterUsername,
+      dbSubnetGroupName: found.DBSubnetGroup?.DBSubnetGroupName,
+      vpcSecurityGroupIds: found.VpcSecurityGroups?.map(({ VpcSecurityGroupId }) => VpcSecurityGroupId),
+      availabilityZone: found.AvailabilityZone,
+      publiclyAccessible: found.PubliclyAccessible,
+      multiAz: found.MultiAZ,
+      backupRetentionPeriod: found.BackupRetentionPeriod,
+      autoMinorVersionUpgrade: found.AutoMinorVersionUpgrade,
+      copyTagsToSnapshot: found.CopyTagsToSnapshot,
+      deletionProtection: found.DeletionProtection,
+      licenseModel: found.LicenseModel,
+      caCertIdentifier: found.CACertificateIdentifier,
+      masterUserSecrets:
+        secret === undefined
+          ? []
+          : [{ secretArn: secret.SecretArn, secretStatus: secret.SecretStatus, kmsKeyId: secret.KmsKeyId }],
+      ...tagOutputs(state, found.TagList),
+    }),
+  };
+}
+
+const subnetGroup: ResourceDefinition = {
+  type: "aws:rds/subnetGroup:SubnetGroup",
+  inputs: {
+    name: {
+      ...replaces("aws_db_subnet_group", "name"),
+      autoname: { maxLength: 255, lowerCase: true },
+    },
+    description: { default: "Managed by Pulumi" },
+    subnetIds: {},
+    tags: {},
+  },
+  create: async (inputs, context) => {
+    const { DBSubnetGroup } = await context.send(
+      new rds.CreateDBSubnetGroupCommand({
+        DBSubnetGroupName: required(inputs, "name"),
+        DBSubnetGroupDescription: required(inputs, "description"),
+        SubnetIds: texts(inputs, "subnetIds"),
+        Tags: tagPairs(inputs),
+      }),
+    );
+    return groupState(inputs, DBSubnetGroup ?? {});
+  },
+  read: async (id, state, context) => {
+    const request = new rds.DescribeDBSubnetGroupsCommand({ DBSubnetGroupName: id });
+    const found = (await unless(["DBSubnetGroupNotFoundFault"], context.send(request)))?.DBSubnetGroups?.[0];
+    return found === undefined ? undefined : groupState(state, found);
+  },
+  update: async (id, news, olds, context) => {
+    const { DBSubnetGroup } = await context.send(
+      new rds.ModifyDBSubnetGroupCommand({
+        DBSubnetGroupName: id,
+        DBSubnetGroupDescription: text(news, "description"),
+        SubnetIds: texts(news, "subnetIds"),
+      }),
+    );
+    await updateTags(olds, news, context);
+    return groupState(news, DBSubnetGroup ?? {});
+  },
+  delete: async (id, _state, context) => {
+    const request = new rds.DeleteDBSubnetGroupCommand({ DBSubnetGroupName: id });
+    await unless(["DBSubnetGroupNotFoundFault"], context.send(request));
+  },
+};
+
+function groupState(state: Properties, found: rds.DBSubnetGroup) {
+  return {
+    id: found.DBSubnetGroupName ?? "",
+    outputs: compact({
+      ...state,
+      name: found.DBSubnetGroupName,
+      arn: found.DBSubnetGroupArn,
+      description: found.DBSubnetGroupDescription,
+      subnetIds: found.Subnets?.map(({ SubnetIdentifier }) => SubnetIdentifier),
+      supportedNetworkTypes: found.SupportedNetworkTypes,
+      vpcId: found.VpcId,
+      ...tagOutputs(state),
+    }),
+  };
+}
+
+async function updateTags(olds: Properties, news: Properties, context: ResourceContext): Promise<void> {
+  const ResourceName = required(olds, "arn");
+  const { set, removed } = tagChanges(olds, news);
+  if (removed.length > 0) await context.send(new rds.RemoveTagsFromResourceCommand({ ResourceName, TagKeys: removed }));
+  if (set.length > 0) await context.send(new rds.AddTagsToResourceCommand({ ResourceName, Tags: set }));
+}
+
+function texts(properties: Properties, name: string): string[] | undefined {
+  const value = properties[name];
+  return Array.isArray(value) ? value.map(String) : undefined;
+}
+
+export const resources: readonly ResourceDefinition[] = [instance, subnetGroup];
