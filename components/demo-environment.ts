@@ -9,6 +9,7 @@ import { InvalidArgumentsError, refuseProblems } from "./errors";
 import { nameProblems } from "./names";
 import { demoInstanceStatements, policy, trustPolicy } from "./policies";
 import { PrivateBucket } from "./private-bucket";
+import { rdsCertificates } from "./rds-certificates";
 import { currentSite } from "./site";
 import { applicationDirectory, applicationPort, applicationUnit, longestUserData, userData } from "./user-data";
 
@@ -34,8 +35,9 @@ export interface DemoEnvironmentArgs {
   readonly visitors?: readonly string[];
   /**
    * Certificates that sign the database's own, as PEM text.
+   * @default RDS's certificate authorities of the Region
    */
-  readonly caBundle: pulumi.Input<string>;
+  readonly caBundle?: pulumi.Input<string>;
   /**
    * A file made by pg_dump, plain or custom, that fills the database instead of the shop's own data.
    */
@@ -90,7 +92,7 @@ export class DemoEnvironment extends pulumi.ComponentResource {
   readonly seeded: pulumi.Output<string>;
 
   constructor(name: string, args: DemoEnvironmentArgs, files: DemoFiles, opts?: pulumi.ComponentResourceOptions) {
-    super("protected-pipeline:index:DemoEnvironment", name, args, opts);
+    super("protected-pipeline:index:DemoEnvironment", name, { ...args, caBundle: undefined }, opts);
     this.databaseName = args.databaseName ?? "shop";
     refuseProblems(`DemoEnvironment "${name}"`, demoProblems(name, args, this.databaseName));
 
@@ -239,7 +241,9 @@ export class DemoEnvironment extends pulumi.ComponentResource {
     const release = readdirSync(files.firstRelease).sort();
     const assets: Record<string, pulumi.Input<pulumi.asset.Asset>> = {
       "server.js": new pulumi.asset.FileAsset(files.server),
-      "ca.pem": pulumi.output(args.caBundle).apply((pem) => new pulumi.asset.StringAsset(pem)),
+      "ca.pem": pulumi
+        .all([args.caBundle, currentSite(this)])
+        .apply(([pem, { region }]) => new pulumi.asset.StringAsset(pem ?? rdsCertificates(region))),
     };
     for (const file of release) {
       assets[`release/${file}`] = new pulumi.asset.FileAsset(path.join(files.firstRelease, file));

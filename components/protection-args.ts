@@ -125,7 +125,7 @@ export interface ProtectionArgs {
   readonly retentionDays?: number;
   /**
    * Certificates that sign the databases' own, as PEM text.
-   * @default RDS's certificate authorities of all Regions
+   * @default RDS's certificate authorities of the Region
    */
   readonly caBundle?: pulumi.Input<string>;
   /**

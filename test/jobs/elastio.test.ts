@@ -45,13 +45,22 @@ describe("an answer of elastio", () => {
     const answer = (status: string, rp: unknown) => JSON.stringify({ status, data: { rp_id: rp } });
     assert.equal(parseStored(command, answer("Succeeded", "rp-01gdg3gx59")), "rp-01gdg3gx59");
     assert.equal(parseStored(command, answer("Succeeded", "r-01gdg3gx59")), "r-01gdg3gx59");
-    for (const wrong of [answer("Failed", "rp-01gdg3gx59"), answer("Succeeded", "null"), answer("Succeeded", null), ""]) {
+    for (const wrong of [
+      answer("Failed", "rp-01gdg3gx59"),
+      answer("Succeeded", "null"),
+      answer("Succeeded", null),
+      "",
+    ]) {
       assert.throws(() => parseStored(command, wrong));
     }
   });
 
   it("never shows a token in an error", () => {
-    const answer = JSON.stringify({ abort_token: token, data: { abort_token: token }, message: `Abort token: ${token}` });
+    const answer = JSON.stringify({
+      abort_token: token,
+      data: { abort_token: token },
+      message: `Abort token: ${token}`,
+    });
     assert.throws(
       () => parseStarted(command, answer),
       (error: Error) => !error.message.includes(token) && error.message.includes("***"),
@@ -149,16 +158,24 @@ describe("the engine elastio", () => {
 
   it("gives up a job that runs past the deadline", async () => {
     const answers = { "job output": [{ out: { error: "still running" } }] };
-    await assert.rejects(engine(answers).finishInstanceBackup("j-01gdg3gx59", deadlineIn(0.2)), /gave up waiting for job/);
+    await assert.rejects(
+      engine(answers).finishInstanceBackup("j-01gdg3gx59", deadlineIn(0.2)),
+      /gave up waiting for job/,
+    );
   });
 
   it("takes no success without a recovery point for one", async () => {
     const answers = { "job output": [{ out: { error: null, status: "Succeeded", data: {} } }] };
-    await assert.rejects(engine(answers).finishInstanceBackup("j-01gdg3gx59", deadlineIn(30)), /names no recovery point/);
+    await assert.rejects(
+      engine(answers).finishInstanceBackup("j-01gdg3gx59", deadlineIn(30)),
+      /names no recovery point/,
+    );
   });
 
   it("stores every byte of a stream", async () => {
-    const answers = { "stream backup": [{ stdin: "keep", out: { status: "Succeeded", data: { rp_id: "rp-01gdg3gx59" } } }] };
+    const answers = {
+      "stream backup": [{ stdin: "keep", out: { status: "Succeeded", data: { rp_id: "rp-01gdg3gx59" } } }],
+    };
     const dump = Readable.from([Buffer.alloc(300_000, "a"), Buffer.alloc(5, "b")]);
     const stored = await engine(answers).storeStream("shop-database", dump, {});
     assert.equal(stored.recoveryPoint, "rp-01gdg3gx59");
@@ -166,7 +183,9 @@ describe("the engine elastio", () => {
   });
 
   it("makes no recovery point of a stream that failed: the program never sees its end", async () => {
-    const answers = { "stream backup": [{ stdin: "keep", out: { status: "Succeeded", data: { rp_id: "rp-01gdg3gx59" } } }] };
+    const answers = {
+      "stream backup": [{ stdin: "keep", out: { status: "Succeeded", data: { rp_id: "rp-01gdg3gx59" } } }],
+    };
     const dump = Readable.from(
       (async function* () {
         yield Buffer.alloc(100_000, "a");
@@ -195,7 +214,9 @@ describe("the engine elastio", () => {
   });
 
   it("takes the early end of a stream for an error, never for a short stream", async () => {
-    const stream = await engine({ "stream restore": [{ bytes: 1000, code: 1, err: "lost" }] }).openStream("rp-01gdg3gx59");
+    const stream = await engine({ "stream restore": [{ bytes: 1000, code: 1, err: "lost" }] }).openStream(
+      "rp-01gdg3gx59",
+    );
     await assert.rejects(buffer(stream), /exit code 1: lost/);
   });
 
@@ -253,7 +274,12 @@ describe("the engine elastio", () => {
   });
 
   it("goes on with the copy that an earlier healer had made, instead of making another", async () => {
-    const root = await engine(restored, ec2WithCopy(0)).rootVolume(instance, "rp-01gdg3gx59", undefined, deadlineIn(30));
+    const root = await engine(restored, ec2WithCopy(0)).rootVolume(
+      instance,
+      "rp-01gdg3gx59",
+      undefined,
+      deadlineIn(30),
+    );
     assert.equal(root.volumeId, "vol-0c");
     assert.equal(existsSync(join(folder, "calls")), false);
   });

@@ -39,7 +39,11 @@ describe("a lease's holder", () => {
   const table: [string, HolderState, LeaseAnswer][] = [
     ["that gave it back is passed by, whatever else is known", { ...atWork, released: true }, "free"],
     ["that is at work is waited for", atWork, "wait"],
-    ["that has a verdict, and still works, is waited for", { ...atWork, verdict: "healthy", unresolved: false }, "wait"],
+    [
+      "that has a verdict, and still works, is waited for",
+      { ...atWork, verdict: "healthy", unresolved: false },
+      "wait",
+    ],
     ["that deployed and vanished blocks", over, "blocked"],
     ["that never deployed and vanished is passed by", { ...over, unresolved: false }, "free"],
     ["that ended healthy is passed by", { ...over, verdict: "healthy", unresolved: false }, "free"],

@@ -42,7 +42,10 @@ describe("a probe", () => {
     timeoutSeconds: 0.5,
   });
 
-  async function served<T>(status: (url: string) => number | undefined, work: (port: number) => Promise<T>): Promise<T> {
+  async function served<T>(
+    status: (url: string) => number | undefined,
+    work: (port: number) => Promise<T>,
+  ): Promise<T> {
     const server = createServer((request, response) => {
       const answer = status(request.url ?? "");
       if (answer !== undefined) response.writeHead(answer).end("x");

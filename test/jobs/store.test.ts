@@ -100,7 +100,12 @@ describe("a fact", () => {
 
 describe("the open runs", () => {
   it("are those that were opened and have no verdict", () => {
-    const keys = [`runs/${run}/opened.json`, `runs/${run}/verdict.json`, `runs/${other}/opened.json`, "runs/x/ticket.json"];
+    const keys = [
+      `runs/${run}/opened.json`,
+      `runs/${run}/verdict.json`,
+      `runs/${other}/opened.json`,
+      "runs/x/ticket.json",
+    ];
     assert.deepEqual(openRunsOf(keys), [other]);
   });
 });

@@ -31,7 +31,12 @@ function write(shape: Shape, step: Step): Shape[] {
   const [fact = "", value] = step.split(":") as [string, string | undefined];
   if (fact === "protected" || fact === "staged" || fact === "proven" || fact === "cut-over") {
     const member = fact === "cut-over" ? "cutOver" : fact;
-    return shape[member] === "all" ? [shape] : [{ ...shape, [member]: "some" }, { ...shape, [member]: "all" }];
+    return shape[member] === "all"
+      ? [shape]
+      : [
+          { ...shape, [member]: "some" },
+          { ...shape, [member]: "all" },
+        ];
   }
   if (fact === "claim") return [{ ...shape, claimed: true }];
   return [{ ...shape, [fact]: value ?? true } as Shape];

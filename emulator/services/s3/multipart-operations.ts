@@ -240,10 +240,9 @@ function noSuchUpload(id: string): AwsError {
 function chosenParts(upload: Upload, listed: readonly CompletedPart[]): readonly Part[] {
   if (listed.length === 0)
     throw new AwsError("MalformedXML", "The XML you provided was not well-formed or did not validate", 400);
+  if (listed.some(({ PartNumber = 0 }, index) => PartNumber <= (listed[index - 1]?.PartNumber ?? 0)))
+    throw new AwsError("InvalidPartOrder", "The list of parts was not in ascending order.", 400);
   return listed.map((each, index) => {
-    const previous = listed[index - 1]?.PartNumber ?? 0;
-    if ((each.PartNumber ?? 0) <= previous)
-      throw new AwsError("InvalidPartOrder", "The list of parts was not in ascending order.", 400);
     const part = upload.parts.get(each.PartNumber ?? 0);
     const wrong = checksumMembers.some(
       (member) => each[member] !== undefined && part?.checksums[member] !== each[member],

@@ -20,7 +20,9 @@ describe("A pipeline's declaration", () => {
     ["one stage", declarationOf(role, []), "InvalidStructureException", /has 1 stage\(s\)/],
     [
       "no source first",
-      declarationOf(role, [stage()], { stages: [stage(buildAction("a")), { name: "Next", actions: [buildAction("b")] }] }),
+      declarationOf(role, [stage()], {
+        stages: [stage(buildAction("a")), { name: "Next", actions: [buildAction("b")] }],
+      }),
       "InvalidStructureException",
       /must start with a stage that only contains source actions/,
     ],

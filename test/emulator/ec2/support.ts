@@ -84,7 +84,7 @@ export function untilState(environment: Environment, id: string, state: ec2.Inst
 
 /** Waits until something is there, with a deadline. */
 export async function until<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
-  for (const deadline = Date.now() + 15_000; Date.now() < deadline; ) {
+  for (const deadline = Date.now() + 15_000; Date.now() < deadline;) {
     const found = await look();
     if (found !== undefined) return found;
     await new Promise((resolve) => setTimeout(resolve, 10));

@@ -1,0 +1,166 @@
+/** Backup and restore of whole instances. */
+import { spawn } from "node:child_process";
+import { pipeline } from "node:stream/promises";
+import * as ec2 from "@aws-sdk/client-ec2";
+import { AwsError, type Cloud, type Principal } from "../core/definitions";
+import type { Runtime } from "../services/ec2/store";
+import { newId } from "../services/ec2/support";
+import {
+  type InstancePoint,
+  type RecoveryPoint,
+  type RecoveryPoints,
+  restoredTags,
+  type StoredVolume,
+  type Tags,
+} from "./recovery-points";
+import type { Vault } from "./vault";
+
+/** Elastio works in the account with roles of its own. */
+const ELASTIO: Principal = { kind: "service", arn: "elastio" };
+const POLL_MS = 25;
+const SNAPSHOT_DEADLINE_MS = 60_000;
+
+export class InstanceBackups {
+  constructor(
+    private readonly cloud: Cloud,
+    private readonly vault: Vault,
+    private readonly points: RecoveryPoints,
+  ) {}
+
+  /** Fails at once for an instance that is not there. */
+  check(instanceId: string): void {
+    if (this.cloud.stores.ec2.liveInstance(instanceId) !== undefined) return;
+    throw new AwsError("NotFound", `The instance \`${instanceId}\` was not found`, 404);
+  }
+
+  /** Takes snapshots of all volumes at one moment, moves their contents to the vault, and removes the snapshots. */
+  async backup(instanceId: string, tags: Tags): Promise<string> {
+    const instance = this.cloud.stores.ec2.instances.get(instanceId);
+    const described = { ...instance, devices: new Map(instance.devices) };
+    const request = { InstanceSpecification: { InstanceId: instanceId }, Description: "Elastio" };
+    const { Snapshots = [] } = await this.cloud.send(ELASTIO, new ec2.CreateSnapshotsCommand(request));
+    const ids = Snapshots.map(({ SnapshotId = "" }) => SnapshotId);
+    try {
+      await this.untilComplete(ids);
+      const volumes: StoredVolume[] = [];
+      for (const { SnapshotId = "", VolumeId = "" } of Snapshots) {
+        const [device = "", attachment] =
+          [...described.devices].find(([, { volumeId }]) => volumeId === VolumeId) ?? [];
+        volumes.push({
+          device,
+          deleteOnTermination: attachment?.deleteOnTermination ?? true,
+          volume: { ...this.cloud.stores.ec2.volumes.get(VolumeId) },
+          contents: await this.pack(this.runtime.disks.folder(SnapshotId)),
+        });
+      }
+      const { account, region } = this.cloud;
+      const assetId = `elastio:asset:aws-ec2:i:${account}:${region}:${instanceId}`;
+      return this.points.add({ kind: "EC2", assetId, tags, instance: described, volumes }).id;
+    } finally {
+      for (const SnapshotId of ids) await this.cloud.send(ELASTIO, new ec2.DeleteSnapshotCommand({ SnapshotId }));
+    }
+  }
+
+  /** Boots a copy: a new instance in the same subnet, with the same groups and role, on volumes of its own. */
+  async restore(recoveryPointId: string): Promise<string> {
+    const point = this.points.get(recoveryPointId);
+    if (point.kind !== "EC2")
+      throw new AwsError("InvalidRequest", `The recovery point \`${point.id}\` is not of an instance`);
+    const { instance } = point;
+    const root = point.volumes.find(({ device }) => device === instance.rootDeviceName);
+    if (root === undefined)
+      throw new AwsError("InvalidRequest", `The recovery point \`${point.id}\` has no root volume`);
+    const subnet = this.cloud.stores.ec2.subnets.get(instance.subnetId);
+    const volume = await this.restoreVolume(point, root);
+    this.runtime.instances.launch(
+      {
+        imageId: instance.imageId,
+        instanceType: instance.instanceType,
+        subnet,
+        securityGroupIds: instance.securityGroupIds,
+        publicIp: instance.hasPublicIp,
+        profile: instance.profile,
+        // What the instance was started with has done its work; a copy does not do it again.
+        userData: undefined,
+        metadataTokens: instance.metadataTokens,
+        metadataHopLimit: instance.metadataHopLimit,
+        disableApiTermination: false,
+        tags: restoredTags(point),
+        clientToken: undefined,
+        rootVolume: () => ({ volume, ready: Promise.resolve() }),
+        rootDeviceName: instance.rootDeviceName,
+        deleteRootOnTermination: root.deleteOnTermination,
+      },
+      newId("r"),
+    );
+    return point.id;
+  }
+
+  private async restoreVolume(point: InstancePoint, { volume: old, contents }: StoredVolume) {
+    const { volume, ready } = this.runtime.storage.createVolume({
+      zone: old.AvailabilityZone,
+      size: old.Size,
+      snapshotId: undefined,
+      type: old.VolumeType,
+      iops: old.Iops,
+      throughput: old.Throughput,
+      encrypted: old.Encrypted ?? false,
+      kmsKeyId: old.KmsKeyId,
+      tags: restoredTags(point),
+    });
+    await ready;
+    await this.unpack(contents.id, this.runtime.disks.folder(volume.VolumeId));
+    return volume;
+  }
+
+  private async untilComplete(SnapshotIds: string[]): Promise<void> {
+    const deadline = this.cloud.clock.now().getTime() + SNAPSHOT_DEADLINE_MS;
+    for (;;) {
+      const { Snapshots = [] } = await this.cloud.send(ELASTIO, new ec2.DescribeSnapshotsCommand({ SnapshotIds }));
+      if (Snapshots.every(({ State }) => State === "completed")) return;
+      if (this.cloud.clock.now().getTime() > deadline)
+        throw new Error(`Snapshots ${SnapshotIds.join(", ")} do not complete`);
+      await this.cloud.clock.sleep(POLL_MS);
+    }
+  }
+
+  private async pack(folder: string) {
+    // Sorted by name, so that equal folders give equal archives.
+    const tar = spawn("tar", ["--create", "--sort=name", "--numeric-owner", "--directory", folder, "."], {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    const ended = exitOf(tar);
+    const stored = await this.vault.store(tar.stdout);
+    const code = await ended;
+    if (code !== 0) throw new Error(`tar ended with ${code}`);
+    return stored;
+  }
+
+  private async unpack(stream: string, folder: string): Promise<void> {
+    const args = ["--extract", "--preserve-permissions", "--numeric-owner", "--directory", folder];
+    const tar = spawn("tar", args, { stdio: ["pipe", "ignore", "ignore"] });
+    const ended = exitOf(tar);
+    await pipeline(this.vault.read(stream), tar.stdin);
+    const code = await ended;
+    if (code !== 0) throw new Error(`tar ended with ${code}`);
+  }
+
+  private get runtime(): Runtime {
+    const { runtime } = this.cloud.stores.ec2;
+    if (runtime === undefined) throw new Error("EC2 is not installed");
+    return runtime;
+  }
+}
+
+function exitOf(child: ReturnType<typeof spawn>): Promise<number> {
+  return new Promise((resolve) => {
+    child.once("close", (code) => resolve(code ?? 1));
+    child.once("error", () => resolve(127));
+  });
+}
+
+/** What can be restored as a stream. */
+export function streamOf(point: RecoveryPoint): string {
+  if (point.kind === "Stream") return point.stream.id;
+  throw new AwsError("InvalidRequest", `The recovery point \`${point.id}\` is not of a stream`);
+}
