@@ -5,6 +5,7 @@ import { EmbeddedCloud } from "./core/cloud";
 import type { Cloud, Install } from "./core/definitions";
 import { LoopbackNetwork } from "./core/network";
 import type { Recorder } from "./core/recorder";
+import { installElastio } from "./elastio";
 import { type Providers, startProviders } from "./provider/providers";
 import { installs } from "./services";
 
@@ -52,11 +53,10 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
       directory,
       network,
     );
-    // Registered first, it runs last.
-    cloud.onClose(removeDirectory);
     try {
       await cloud.open(options.port ?? 0);
       for (const install of options.services ?? installs) cloud.install(install(cloud));
+      installElastio(cloud);
       const environment = environmentOf(cloud);
       const { services } = cloud.dispatcher;
       const providers = await startProviders(cloud, cloud.administrator, services, () => environment);

@@ -90,7 +90,7 @@ async function protectAll(job: Job, deadline: Deadline): Promise<void> {
   try {
     await together(databasesOf(job.plan).map((target) => protectOneDatabase(job, engine, target, deadline)));
   } catch (error) {
-    await Promise.allSettled(started.map((backup) => backup?.abort()));
+    await Promise.allSettled(started.flatMap((backup) => (backup === undefined ? [] : [backup.abort()])));
     throw error;
   }
 }

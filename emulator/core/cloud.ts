@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { rm } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import { sdkStreamMixin } from "@smithy/core/serde";
@@ -195,6 +196,8 @@ export class EmbeddedCloud implements Cloud {
     this.closers.length = 0;
     await attempt(() => this.server.close());
     await attempt(() => this.settle());
+    // Nobody is left who writes there.
+    await attempt(() => rm(this.directory, { recursive: true, force: true }));
     await attempt(() => this.network.close());
     if (errors.length > 0) throw new AggregateError(errors, `The emulator did not close cleanly: ${messages(errors)}`);
   }

@@ -6,7 +6,8 @@ import { pipeline } from "node:stream/promises";
 import { AwsError, notImplemented, type Principal, type RouteHandler } from "./definitions";
 import { asAwsError, type Dispatcher, type InstalledService } from "./dispatcher";
 import type { CredentialStore } from "./credentials";
-import type { WireReply, WireRequest } from "./wire/wire";
+import { jsonRefused } from "./wire/json";
+import type { Wire, WireReply, WireRequest } from "./wire/wire";
 
 /** A route that finds out by itself who is calling. */
 export type OpenRouteHandler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
@@ -87,7 +88,7 @@ export class EmulatorServer {
       const caller = callerOf(wire);
       service = this.dispatcher.serviceNamed(caller.service);
       const token = request.headers["x-amz-security-token"] ?? wire.query.get("X-Amz-Security-Token");
-      const principal = this.identify(caller.accessKeyId, token);
+      const principal = this.identify(caller.accessKeyId, token, service.wire.refused);
       const { operation, input } = await service.wire.read(service.model, wire);
       const output = await this.dispatcher.dispatch(service, operation, input, principal, requestId);
       reply = service.wire.write(operation, output, requestId);
@@ -99,14 +100,20 @@ export class EmulatorServer {
     await send(request, response, reply);
   }
 
-  private identify(accessKeyId: string, token: string | string[] | undefined): Principal {
+  private identify(
+    accessKeyId: string,
+    token: string | string[] | undefined,
+    refused: Wire["refused"] = jsonRefused,
+  ): Principal {
     const issued = this.credentials.find(accessKeyId);
     if (issued === "expired") {
-      throw new AwsError("ExpiredTokenException", "The security token included in the request is expired", 403);
+      const { code, status } = refused.expired;
+      throw new AwsError(code, "The security token included in the request is expired", status);
     }
     const wrongToken = issued && issued.credentials.sessionToken !== "" && issued.credentials.sessionToken !== token;
     if (!issued || wrongToken) {
-      throw new AwsError("UnrecognizedClientException", "The security token included in the request is invalid.", 403);
+      const { code, status } = refused.unknown;
+      throw new AwsError(code, "The security token included in the request is invalid.", status);
     }
     return issued.principal;
   }
@@ -150,8 +157,8 @@ async function send(request: IncomingMessage, response: ServerResponse, reply: W
   const stream = body instanceof Readable;
   const headers: Record<string, string> = { ...reply.headers };
   if (!stream && headers["content-length"] === undefined) headers["content-length"] = String(Buffer.byteLength(body));
-  // What a refused upload still sends would otherwise be read as the next request.
-  if (!request.complete) headers.connection = "close";
+  // A caller that is still sending would not see the answer if the connection broke off: what it sends is dropped.
+  if (!request.complete) request.resume();
   response.writeHead(reply.status, headers);
   if (request.method === "HEAD" || reply.status === 304) {
     if (stream) body.destroy();

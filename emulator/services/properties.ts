@@ -58,7 +58,10 @@ export function tagPairs(properties: Properties): TagPair[] {
 }
 
 /** What turns one set of tags into the other. */
-export function tagChanges(olds: Properties, news: Properties): { readonly set: TagPair[]; readonly removed: string[] } {
+export function tagChanges(
+  olds: Properties,
+  news: Properties,
+): { readonly set: TagPair[]; readonly removed: string[] } {
   const before = map(olds, "tags");
   const after = map(news, "tags");
   return {

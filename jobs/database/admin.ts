@@ -191,15 +191,16 @@ class ServerAdmin implements AdminSession {
   /** Attempts until it works, a lasting error, or the deadline, whose error says what stood in the way. */
   private persist<T>(deadline: Date, what: string, attempt: (client: Client) => Promise<T>): Promise<T> {
     return this.alone(async () => {
+      let reason = "there was no time left";
       for (;;) {
         try {
           return await this.attempt(deadline, attempt);
         } catch (error) {
           if (!isTransient(error)) throw error;
-          if (Date.now() >= deadline.getTime()) {
-            const message = `could not ${what} until ${deadline.toISOString()}: ${(error as Error).message}`;
-            throw new Error(message, { cause: error });
-          }
+          const late = Date.now() >= deadline.getTime();
+          // The deadline itself breaks the connection: what was in the way before tells more.
+          if (!late || !isConnectionError(error)) reason = (error as Error).message;
+          if (late) throw new Error(`could not ${what} until ${deadline.toISOString()}: ${reason}`, { cause: error });
           await pause(error instanceof Occupied ? shortPause : this.client === undefined ? longPause : shortPause * 4);
         }
       }
@@ -223,12 +224,18 @@ class ServerAdmin implements AdminSession {
 }
 
 function isTransient(error: unknown): boolean {
-  if (error instanceof Occupied) return true;
+  if (error instanceof Occupied || isConnectionError(error)) return true;
   const { code, message } = error as { code?: string; message: string };
-  if (code === undefined) return /connection terminated|connection error|not queryable|timeout expired/i.test(message);
-  // Class 08: the connection itself. XX000 is everything internal; only this of it comes from another session.
+  // XX000 is everything internal; only this of it comes from another session.
   if (code === "XX000") return /tuple concurrently (updated|deleted)/.test(message);
-  return transient.has(code) || code.startsWith("08") || /^E[A-Z]+$/.test(code);
+  return code !== undefined && transient.has(code);
+}
+
+/** The connection itself: a class 08 error, an operating system's, or the client's own words, which have no code. */
+function isConnectionError(error: unknown): boolean {
+  const { code, message } = error as { code?: string; message: string };
+  if (code !== undefined) return code.startsWith("08") || /^E[A-Z]+$/.test(code);
+  return /connection terminated|connection error|not queryable|timeout expired/i.test(message);
 }
 
 async function sessionsOf(client: Client, oids: readonly number[]): Promise<number[]> {

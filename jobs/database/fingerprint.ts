@@ -115,6 +115,8 @@ export async function all<const T extends readonly Promise<unknown>[]>(
   promises: T,
 ): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
   const result = Promise.all(promises);
+  // It is looked at below, later than it may fail.
+  result.catch(() => undefined);
   await Promise.allSettled(promises);
   return result;
 }

@@ -30,7 +30,7 @@ export class ElastioEngine implements BackupEngine {
   }
 
   async finishInstanceBackup(job: string, deadline: Deadline): Promise<string> {
-    const recoveryPoint = await this.waitFor(job, deadline);
+    const recoveryPoint = await this.waitFor(job, deadline, this.patientPause);
     if (recoveryPoint === undefined) throw new Failure(`job ${job} succeeded but names no recovery point`);
     return recoveryPoint;
   }
@@ -66,7 +66,7 @@ export class ElastioEngine implements BackupEngine {
     }
     const [copy] = await Promise.all([
       this.stoppedCopy(recoveryPoint, deadline),
-      job === undefined ? Promise.resolve(undefined) : this.waitFor(job, deadline),
+      job === undefined ? Promise.resolve(undefined) : this.waitFor(job, deadline, this.pause),
     ]);
     if (copy.root === undefined) throw new Failure(`the restored copy ${copy.instanceId} has no root volume`);
     if (copy.zone !== instance.zone) {
@@ -116,7 +116,7 @@ export class ElastioEngine implements BackupEngine {
 
   async storeStream(name: string, dump: Readable, tags: Tags): Promise<{ recoveryPoint: string }> {
     const command = "elastio stream backup";
-    return { recoveryPoint: parseStored(command, await this.run(streamArguments(name, tags), dump, false)) };
+    return { recoveryPoint: parseStored(command, succeeded(await this.execute(streamArguments(name, tags), dump))) };
   }
 
   async openStream(recoveryPoint: string): Promise<Readable> {
@@ -137,11 +137,11 @@ export class ElastioEngine implements BackupEngine {
   }
 
   /** @returns the recovery point that the job's result names, if it names one */
-  private async waitFor(job: string, deadline: Deadline): Promise<string | undefined> {
+  private async waitFor(job: string, deadline: Deadline, pause: Pause): Promise<string | undefined> {
     const args = ["job", "output", "--job-id", job, ...json];
     this.job.log.command(`elastio ${args.join(" ")}`);
     let unknown = 0;
-    const done = await until(`job ${job}`, deadline, this.pause, async () => {
+    const done = await until(`job ${job}`, deadline, pause, async () => {
       const look = await this.look(args);
       unknown = look.kind === "unknown" ? unknown + 1 : 0;
       if (look.kind === "done") return look;
@@ -157,26 +157,34 @@ export class ElastioEngine implements BackupEngine {
 
   private async look(args: readonly string[]): Promise<JobLook> {
     try {
-      return classifyJob(await this.run(args, undefined, false));
+      const { output, failure } = await this.execute(args);
+      // A job that is not there is told in the same form, with another exit code.
+      const look = classifyJob(output);
+      return failure !== undefined && look.kind !== "failed" ? { kind: "unknown", reason: failure.message } : look;
     } catch (error) {
       return { kind: "unknown", reason: reasonOf(error) };
     }
   }
 
+  /** While healing, every look counts. */
   private get pause(): Pause {
-    const seconds = this.job.plan.pollSeconds;
-    return { seconds, factor: 1.5, cap: Math.max(seconds, Math.min(15, seconds * 4)) };
+    return { seconds: this.job.plan.pollSeconds };
   }
 
-  /**
-   * Runs the program to its end.
-   *
-   * @param input - its standard input. When that fails, the program is killed before it can take the end for a whole
-   * @returns its standard output
-   */
-  private run(args: readonly string[], input?: Readable, logged = true): Promise<string> {
+  /** A backup may take hours, and each look starts a program. */
+  private get patientPause(): Pause {
+    return { ...this.pause, factor: 1.25, cap: Math.max(this.job.plan.pollSeconds, 15) };
+  }
+
+  /** Runs the program to its end. @returns its standard output, when it succeeded */
+  private async run(args: readonly string[]): Promise<string> {
+    this.job.log.command(`elastio ${args.join(" ")}`);
+    return succeeded(await this.execute(args));
+  }
+
+  /** @param input - its standard input. When that fails, the program is killed before it can take the end for a whole */
+  private execute(args: readonly string[], input?: Readable): Promise<Ended> {
     const line = `elastio ${args.join(" ")}`;
-    if (logged) this.job.log.command(line);
     return new Promise((resolve, reject) => {
       const child = spawn("elastio", args, { stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"] });
       const errors = tail(child.stderr);
@@ -189,8 +197,10 @@ export class ElastioEngine implements BackupEngine {
       });
       child.once("close", (code, signal) => {
         if (broken !== undefined) reject(broken);
-        else if (code === 0) resolve(Buffer.concat(chunks).toString("utf8"));
-        else reject(new Failure(`\`${line}\` ${ending(code, signal)}: ${errors()}`));
+        else {
+          const failure = code === 0 ? undefined : new Failure(`\`${line}\` ${ending(code, signal)}: ${errors()}`);
+          resolve({ output: Buffer.concat(chunks).toString("utf8"), failure });
+        }
         if (code !== 0) input?.destroy(new Error("the vault's end of the pipe is closed"));
       });
       if (input === undefined || child.stdin === null) return;
@@ -203,6 +213,17 @@ export class ElastioEngine implements BackupEngine {
       input.pipe(child.stdin);
     });
   }
+}
+
+interface Ended {
+  /** Its standard output. */
+  readonly output: string;
+  readonly failure: Failure | undefined;
+}
+
+function succeeded({ output, failure }: Ended): string {
+  if (failure !== undefined) throw failure;
+  return output;
 }
 
 const json = ["--output-format", "json"];

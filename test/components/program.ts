@@ -104,6 +104,9 @@ export async function runProgram<T>(program: () => T): Promise<Program<T>> {
   const rejections: unknown[] = [];
   const collect = (reason: unknown) => rejections.push(reason);
   process.on("unhandledRejection", collect);
+  // The SDK takes a stack for each promise that it makes: three quarters of the time, for nothing here.
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
   try {
     const result = program();
     await pulumi.runtime.disconnect();
@@ -112,6 +115,7 @@ export async function runProgram<T>(program: () => T): Promise<Program<T>> {
     if (recorder.duplicates.length > 0) throw new Error(`registered twice: ${recorder.duplicates.join(", ")}`);
     return view(recorder.resources, result);
   } finally {
+    Error.stackTraceLimit = stackTraceLimit;
     process.off("unhandledRejection", collect);
   }
 }

@@ -151,6 +151,20 @@ describe("the engine elastio", () => {
     assert.equal(calls().length, 1);
   });
 
+  it("gives up a job that Elastio does not know at once, though the program's exit code says an error", async () => {
+    const answers = {
+      "job output": [{ out: { error: "The job `j-01gdg3gx59` was not found", status: null }, code: 1 }],
+    };
+    await assert.rejects(engine(answers).finishInstanceBackup("j-01gdg3gx59", deadlineIn(30)), /was not found/);
+    assert.equal(calls().length, 1);
+  });
+
+  it("believes no success of a program that failed", async () => {
+    const done = { error: null, status: "Succeeded", data: { rp_id: "rp-01gdg3gx59" } };
+    const answers = { "job output": [{ out: done, code: 1, err: "lost" }] };
+    await assert.rejects(engine(answers).finishInstanceBackup("j-01gdg3gx59", deadlineIn(600)), /nobody knows.*lost/);
+  });
+
   it("gives up a job of which nothing is understood, long before the deadline", async () => {
     const answers = { "job output": [{ out: { error: "xyzzy" } }] };
     await assert.rejects(engine(answers).finishInstanceBackup("j-01gdg3gx59", deadlineIn(600)), /nobody knows.*xyzzy/);

@@ -153,7 +153,7 @@ describe("the replacement of a root volume", () => {
     return new FakeClient({
       CreateReplaceRootVolumeTask: ({ VolumeId, SnapshotId }) => {
         if (VolumeId !== undefined && options.refuses !== undefined) throw serviceError(options.refuses, 400);
-        root = String(VolumeId ?? `of ${String(SnapshotId)}`);
+        root = VolumeId === undefined ? `of ${SnapshotId as string}` : (VolumeId as string);
         const task = { ReplaceRootVolumeTaskId: "t-1", TaskState: options.state ?? "succeeded", Tags: tagList };
         tasks.push(task);
         return { ReplaceRootVolumeTask: task };

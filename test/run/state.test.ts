@@ -39,7 +39,7 @@ function write(shape: Shape, step: Step): Shape[] {
         ];
   }
   if (fact === "claim") return [{ ...shape, claimed: true }];
-  return [{ ...shape, [fact]: value ?? true } as Shape];
+  return [{ ...shape, [fact]: value ?? true }];
 }
 
 const keyOf = (shape: Shape): string => members.map((member) => String(shape[member])).join("|");

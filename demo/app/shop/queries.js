@@ -6,7 +6,7 @@ exports.figures = async (query) => {
     `SELECT (SELECT count(*) FROM products) AS "Products",
        (SELECT count(*) FROM orders) AS "Orders",
        (SELECT max(placed_at)::date::text FROM orders) AS "Last order",
-       (SELECT sum(total_cents) / 100 FROM monthly_revenue) AS "Revenue"`,
+       (SELECT (sum(total_cents) / 100)::bigint FROM monthly_revenue) AS "Revenue"`,
   );
   return figures;
 };

@@ -25,8 +25,14 @@ export function awsJson(version: "1.0" | "1.1"): Wire {
     error: (error, requestId) => jsonError(error, headers(requestId)),
     missingMember: validationException,
     denied: { code: "AccessDeniedException", status: 400 },
+    refused: jsonRefused,
   };
 }
+
+export const jsonRefused = {
+  expired: { code: "ExpiredTokenException", status: 400 },
+  unknown: { code: "UnrecognizedClientException", status: 400 },
+};
 
 /** The words of services whose front end checks input against the model. */
 export const validationException = {

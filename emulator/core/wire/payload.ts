@@ -1,4 +1,4 @@
-import { pipeline, type Readable, Transform, type TransformCallback } from "node:stream";
+import { type Readable, Transform, type TransformCallback } from "node:stream";
 import { AwsError, notImplemented } from "../definitions";
 import type { OperationModel } from "../model";
 import { memberSchema } from "../shapes";
@@ -18,7 +18,7 @@ export function bodyOf(operation: OperationModel, request: WireRequest, input: R
   const encodings = (header(request, "content-encoding") ?? "").split(",").map((encoding) => encoding.trim());
   const chunked = digest.startsWith("STREAMING-") || encodings.includes("aws-chunked");
   const expected = expectedChecksums(request, digest);
-  if (!chunked) return expected.length === 0 ? request.stream : join(request.stream, new VerifiedPayload(expected));
+  if (!chunked) return join(request.stream, new VerifiedPayload(expected));
   const length = header(request, "x-amz-decoded-content-length");
   describeDecoded(input, encodings, memberSchema(operation.input, "ContentLength") && length);
   const trailer = header(request, "x-amz-trailer");
@@ -43,10 +43,29 @@ function header(request: WireRequest, name: string): string | undefined {
   return Array.isArray(value) ? value[0] : value;
 }
 
-/** Pipes so that either end's failure ends the other. */
+/**
+ * Pipes so that the caller's breaking off fails the payload, but not the other way round: a payload that is refused half
+ * way is read to its end and dropped, so that the caller, still sending, gets the answer and not a reset connection.
+ */
 function join(source: Readable, target: Transform): Readable {
-  pipeline(source, target, () => undefined);
-  return target;
+  const drop = (): void => {
+    source.unpipe(target);
+    source.resume();
+  };
+  source.once("error", (error) => target.destroy(error));
+  source.once("close", () => {
+    if (!source.readableEnded) target.destroy(incomplete());
+  });
+  target.once("error", drop);
+  target.once("close", drop);
+  return source.pipe(target);
+}
+
+function incomplete(): AwsError {
+  return new AwsError(
+    "IncompleteBody",
+    "You did not provide the number of bytes specified by the Content-Length HTTP header.",
+  );
 }
 
 interface ExpectedChecksum {
@@ -154,12 +173,7 @@ class ChunkedPayload extends Transform {
 
   override _flush(done: TransformCallback): void {
     if (this.state !== "end" && this.state !== "trailers") {
-      done(
-        new AwsError(
-          "IncompleteBody",
-          "You did not provide the number of bytes specified by the Content-Length HTTP header.",
-        ),
-      );
+      done(incomplete());
       return;
     }
     done(verify(this.allExpected()));

@@ -44,6 +44,10 @@ export function awsQuery(namespace: string): Wire {
         `1 validation error detected: Value null at '${path}' failed to satisfy constraint: Member must not be null`,
     },
     denied: { code: "AccessDenied", status: 403 },
+    refused: {
+      expired: { code: "ExpiredToken", status: 403 },
+      unknown: { code: "InvalidClientTokenId", status: 403 },
+    },
   };
 }
 
@@ -70,6 +74,10 @@ export function ec2Query(namespace: string): Wire {
       message: (path) => `The request must contain the parameter ${path}`,
     },
     denied: { code: "UnauthorizedOperation", status: 403 },
+    refused: {
+      expired: { code: "RequestExpired", status: 400 },
+      unknown: { code: "AuthFailure", status: 401 },
+    },
   };
 }
 

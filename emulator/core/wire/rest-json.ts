@@ -30,6 +30,10 @@ export function restJson(): Wire {
     error: (error, requestId) => jsonError(error, headers(requestId)),
     missingMember: validationException,
     denied: { code: "AccessDeniedException", status: 403 },
+    refused: {
+      expired: { code: "ExpiredTokenException", status: 403 },
+      unknown: { code: "UnrecognizedClientException", status: 403 },
+    },
   };
 }
 

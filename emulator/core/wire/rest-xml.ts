@@ -51,6 +51,10 @@ export function restXml(namespace: string): Wire {
       message: (path) => `Missing required parameter for this request: ${path}`,
     },
     denied: { code: "AccessDenied", status: 403 },
+    refused: {
+      expired: { code: "ExpiredToken", status: 400 },
+      unknown: { code: "InvalidAccessKeyId", status: 403 },
+    },
   };
 }
 

@@ -129,6 +129,7 @@ export function readBindings(
     if (value !== undefined) input[name] = value;
   }
   refuseUnknownQuery(operation, request);
+  refuseUnknownHeaders(operation, request);
   return input;
 }
 
@@ -184,6 +185,28 @@ function refuseUnknownQuery(operation: OperationModel, request: WireRequest): vo
   }
   const other = [...request.query.keys()].find((name) => !known.has(name) && !commonQuery.test(name));
   if (other !== undefined) throw notImplemented(`${operation.name}.${other} (query parameter)`);
+}
+
+/** Headers of the signature, of the payload's framing and checksums, and of the SDK's own bookkeeping. */
+const commonHeaders =
+  /^x-amz-(date|content-sha256|security-token|user-agent|decoded-content-length|trailer|te|checksum-\w+|sdk-.*)$/;
+
+function refuseUnknownHeaders(operation: OperationModel, request: WireRequest): void {
+  const known: string[] = [];
+  const prefixes: string[] = [];
+  for (const [, member] of operation.input.structIterator()) {
+    const { httpHeader, httpPrefixHeaders } = member.getMergedTraits();
+    if (typeof httpHeader === "string") known.push(httpHeader.toLowerCase());
+    if (typeof httpPrefixHeaders === "string") prefixes.push(httpPrefixHeaders.toLowerCase());
+  }
+  const other = Object.keys(request.headers).find(
+    (name) =>
+      name.startsWith("x-amz-") &&
+      !known.includes(name) &&
+      !commonHeaders.test(name) &&
+      !prefixes.some((prefix) => name.startsWith(prefix)),
+  );
+  if (other !== undefined) throw notImplemented(`${operation.name}.${other} (header)`);
 }
 
 /** The headers and the status that an output sets, and the names of its members that remain for the body. */

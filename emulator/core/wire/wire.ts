@@ -28,6 +28,11 @@ export interface WireCall {
   readonly input: Record<string, unknown>;
 }
 
+export interface Refusal {
+  readonly code: string;
+  readonly status: number;
+}
+
 /** One of AWS's protocols, driven by the service's own schemas. */
 export interface Wire {
   /** Finds the operation and reads its input. Throws an {@link AwsError} for what it cannot read. */
@@ -37,7 +42,9 @@ export interface Wire {
   /** The code with which services of this protocol refuse a call that misses a required member. */
   readonly missingMember: { readonly code: string; readonly message: (path: string) => string };
   /** The code and status with which services of this protocol deny a call. */
-  readonly denied: { readonly code: string; readonly status: number };
+  readonly denied: Refusal;
+  /** The codes with which they refuse keys that expired, and keys that they do not know. */
+  readonly refused: { readonly expired: Refusal; readonly unknown: Refusal };
 }
 
 /** The wire of a service. XML services name their namespace. */

@@ -29,7 +29,7 @@ export class BuildLog {
   private timer: NodeJS.Timeout | undefined;
   private written: Promise<void> = Promise.resolve();
   private masked: readonly string[] = [];
-  private failure: unknown;
+  private failure: Error | undefined;
 
   /** @param target undefined where the project has no log */
   constructor(
@@ -124,7 +124,7 @@ export class BuildLog {
       this.written = this.written
         .then(() => this.put(logEvents))
         .catch((error: unknown) => {
-          this.failure ??= error;
+          this.failure ??= error instanceof Error ? error : new Error(String(error));
         });
     }
   }

@@ -39,8 +39,7 @@ export function targetInput(target: TargetInput, event: Json, rule: RuleIdentity
 /** @throws ValidationException when the input is not what PutTargets takes. */
 export function checkTargetInput(target: TargetInput): void {
   const given = [target.Input, target.InputPath, target.InputTransformer].filter((each) => each !== undefined);
-  if (given.length > 1)
-    throw invalid("Only one of Input, InputPath, or InputTransformer must be provided for target.");
+  if (given.length > 1) throw invalid("Only one of Input, InputPath, or InputTransformer must be provided for target.");
   if (target.Input !== undefined) parseConstant(target.Input);
   if (target.InputPath !== undefined) jsonPath(target.InputPath);
   const { InputPathsMap: paths = {}, InputTemplate: template = "" } = target.InputTransformer ?? { InputTemplate: "" };
@@ -97,7 +96,9 @@ function jsonPath(path: string): (event: Json) => unknown {
   return (event) =>
     keys.reduce<unknown>(
       (value, key) =>
-        typeof value === "object" && value !== null ? (value as Readonly<Record<string | number, unknown>>)[key] : undefined,
+        typeof value === "object" && value !== null
+          ? (value as Readonly<Record<string | number, unknown>>)[key]
+          : undefined,
       event,
     );
 }

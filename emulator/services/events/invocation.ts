@@ -55,5 +55,7 @@ export async function withRetries(cloud: Cloud, policy: RetryPolicy, attempt: ()
 function isRetriable(error: unknown): boolean {
   if (!(error instanceof AwsError)) return false;
   // An operation that the emulator does not have will not appear.
-  return (error.status >= 500 && error.status !== 501) || /Throttl|TooManyRequests|RequestLimitExceeded/.test(error.code);
+  return (
+    (error.status >= 500 && error.status !== 501) || /Throttl|TooManyRequests|RequestLimitExceeded/.test(error.code)
+  );
 }

@@ -38,8 +38,7 @@ const putRule = operation<PutRuleCommandInput, PutRuleCommandOutput>({
     const store = storeOf(call);
     const name = validName(input.Name);
     const pattern = input.EventPattern;
-    if (pattern === undefined)
-      throw invalid("Parameter(s) EventPattern or ScheduleExpression must be specified.");
+    if (pattern === undefined) throw invalid("Parameter(s) EventPattern or ScheduleExpression must be specified.");
     if (pattern.length > 4096) throw invalid("EventPattern must have length less than or equal to 4096.");
     const matches = eventPattern(pattern);
     const state = input.State ?? "ENABLED";
@@ -130,11 +129,7 @@ const putTargets = operation<PutTargetsCommandInput, PutTargetsCommandOutput>({
     targets.forEach(checkTarget);
     const ids = new Set([...rule.targets.keys(), ...targets.map(({ Id }) => Id ?? "")]);
     if (ids.size > 5)
-      throw new AwsError(
-        "LimitExceededException",
-        "The requested resource exceeds the maximum number allowed.",
-        400,
-      );
+      throw new AwsError("LimitExceededException", "The requested resource exceeds the maximum number allowed.", 400);
     for (const target of targets) rule.targets.set(target.Id ?? "", target);
     return { FailedEntryCount: 0, FailedEntries: [] };
   },
@@ -228,7 +223,9 @@ function defaultBus(name: string | undefined): void {
 
 function checkTarget(target: Target): void {
   if (!/^[.\-_A-Za-z0-9]{1,64}$/.test(target.Id ?? ""))
-    throw invalid(`Value '${target.Id ?? ""}' at 'targets.member.id' failed to satisfy constraint: [\\.\\-_A-Za-z0-9]+`);
+    throw invalid(
+      `Value '${target.Id ?? ""}' at 'targets.member.id' failed to satisfy constraint: [\\.\\-_A-Za-z0-9]+`,
+    );
   if (projectOf(target.Arn) === undefined) throw notImplemented(`PutTargets.Targets.Arn ${target.Arn ?? ""}`);
   if (target.RoleArn === undefined) throw invalid(`RoleArn is required for target ${target.Arn ?? ""}.`);
   checkTargetInput({ ...target, InputTransformer: target.InputTransformer });

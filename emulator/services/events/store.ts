@@ -32,11 +32,7 @@ export class EventStore {
   rule(name: string | undefined): Rule {
     const rule = this.rules.get(name ?? "");
     if (!rule)
-      throw new AwsError(
-        "ResourceNotFoundException",
-        `Rule ${name ?? ""} does not exist on EventBus default.`,
-        400,
-      );
+      throw new AwsError("ResourceNotFoundException", `Rule ${name ?? ""} does not exist on EventBus default.`, 400);
     return rule;
   }
 
@@ -66,10 +62,15 @@ export class EventStore {
     const bare = Input === undefined && InputPath === undefined && !InputTransformer;
     const input = bare ? {} : buildInput(targetInput(target, event, rule, at));
     await withRetries(this.cloud, target.RetryPolicy ?? {}, async () => {
-      const session = this.cloud.assumeRole(target.RoleArn ?? "", randomUUID().replaceAll("-", ""), "events.amazonaws.com", {
-        "aws:SourceArn": rule.arn,
-        "aws:SourceAccount": this.cloud.account,
-      });
+      const session = this.cloud.assumeRole(
+        target.RoleArn ?? "",
+        randomUUID().replaceAll("-", ""),
+        "events.amazonaws.com",
+        {
+          "aws:SourceArn": rule.arn,
+          "aws:SourceAccount": this.cloud.account,
+        },
+      );
       await startBuild(this.cloud, session, project, input);
     });
   }

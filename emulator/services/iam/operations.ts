@@ -193,7 +193,11 @@ const deleteRolePolicy = operation<DeleteRolePolicyCommandInput, DeleteRolePolic
   honours: ["RoleName", "PolicyName"],
   authorize: (input, call) => onRole(call, input, "DeleteRolePolicy"),
   handle: (input, call) => {
-    if (!storeOf(call).role(input.RoleName).inline.delete(input.PolicyName ?? ""))
+    if (
+      !storeOf(call)
+        .role(input.RoleName)
+        .inline.delete(input.PolicyName ?? "")
+    )
       throw noSuchPolicy(input.PolicyName);
     return {};
   },
@@ -227,7 +231,11 @@ const detachRolePolicy = operation<DetachRolePolicyCommandInput, DetachRolePolic
   honours: ["RoleName", "PolicyArn"],
   authorize: (input, call) => onRole(call, input, "DetachRolePolicy", { "iam:PolicyARN": input.PolicyArn ?? "" }),
   handle: (input, call) => {
-    if (!storeOf(call).role(input.RoleName).attached.delete(input.PolicyArn ?? ""))
+    if (
+      !storeOf(call)
+        .role(input.RoleName)
+        .attached.delete(input.PolicyArn ?? "")
+    )
       throw noSuchEntity(`Policy ${input.PolicyArn ?? ""} was not found.`);
     return {};
   },
@@ -476,7 +484,9 @@ function validName(name: string | undefined, member: string, maxLength: number):
 
 function validPath(path = "/"): string {
   if (path.length > 512 || !/^(\/|\/[\x21-\x7e]+\/)$/.test(path))
-    throw invalid("The specified value for path is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters.");
+    throw invalid(
+      "The specified value for path is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters.",
+    );
   return path;
 }
 
@@ -491,7 +501,11 @@ function validDuration(seconds: number): number {
 function validTags(tags: readonly Tag[]): readonly Tag[] {
   const keys = tags.map(({ Key }) => (Key ?? "").toLowerCase());
   if (new Set(keys).size < keys.length)
-    throw new AwsError("InvalidInput", "Duplicate tag keys found. Please note that Tag keys are case insensitive.", 400);
+    throw new AwsError(
+      "InvalidInput",
+      "Duplicate tag keys found. Please note that Tag keys are case insensitive.",
+      400,
+    );
   if (tags.length > 50) throw new AwsError("LimitExceeded", "The number of tags has reached the maximum limit.", 409);
   return tags;
 }

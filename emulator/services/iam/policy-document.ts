@@ -72,7 +72,8 @@ function actionProblem(statement: Json, kind: PolicyKind): string | undefined {
 
 function principalProblem(statement: Json, kind: PolicyKind): string | undefined {
   const principal = statement.Principal ?? statement.NotPrincipal;
-  if (kind === "identity") return principal === undefined ? undefined : "Policy document should not specify a principal.";
+  if (kind === "identity")
+    return principal === undefined ? undefined : "Policy document should not specify a principal.";
   if (principal === undefined) return "Missing required field Principal";
   const valid = principal === "*" || (isObject(principal) && Object.keys(principal).length > 0);
   return valid ? undefined : "Invalid principal in policy";

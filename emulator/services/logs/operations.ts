@@ -198,15 +198,7 @@ const describeLogGroups = operation<DescribeLogGroupsCommandInput, DescribeLogGr
 
 const describeLogStreams = operation<DescribeLogStreamsCommandInput, DescribeLogStreamsCommandOutput>({
   name: "DescribeLogStreams",
-  honours: [
-    "logGroupName",
-    "logGroupIdentifier",
-    "logStreamNamePrefix",
-    "orderBy",
-    "descending",
-    "limit",
-    "nextToken",
-  ],
+  honours: ["logGroupName", "logGroupIdentifier", "logStreamNamePrefix", "orderBy", "descending", "limit", "nextToken"],
   authorize: (input, call) => onGroup(call, groupName(input), "DescribeLogStreams"),
   handle: (input, call) => {
     const group = storeOf(call).group(groupName(input));
@@ -243,7 +235,9 @@ const putRetentionPolicy = operation<PutRetentionPolicyCommandInput, PutRetentio
     const group = storeOf(call).group(input.logGroupName);
     const days = Number(input.retentionInDays);
     if (!retentions.includes(days))
-      throw invalid(`1 validation error detected: Value '${days}' at 'retentionInDays' is not one of ${retentions.join(", ")}`);
+      throw invalid(
+        `1 validation error detected: Value '${days}' at 'retentionInDays' is not one of ${retentions.join(", ")}`,
+      );
     group.retentionInDays = days;
     return {};
   },
@@ -344,7 +338,9 @@ function checkBatch(events: readonly LogEvent[]): void {
   if (events.length === 0 || events.length > 10_000)
     throw invalid("1 validation error detected: Value at 'logEvents' must have between 1 and 10000 members");
   if (events.some(({ message }) => message === ""))
-    throw invalid("1 validation error detected: Value '' at 'logEvents.message' must have length greater than or equal to 1");
+    throw invalid(
+      "1 validation error detected: Value '' at 'logEvents.message' must have length greater than or equal to 1",
+    );
   const bytes = events.reduce((sum, { message }) => sum + Buffer.byteLength(message) + eventOverhead, 0);
   if (bytes > replyBytes) throw invalid(`Upload too large: ${bytes} bytes exceeds limit of ${replyBytes}`);
   const disordered = events.some(({ timestamp }, index) => timestamp < (events[index - 1]?.timestamp ?? 0));
@@ -426,8 +422,7 @@ interface Located {
 
 function chosenStreams(group: LogGroup, input: FilterLogEventsCommandInput): readonly LogStream[] {
   const { logStreamNames: names, logStreamNamePrefix: prefix } = input;
-  if (names && prefix !== undefined)
-    throw invalid("You can't specify both logStreamNames and logStreamNamePrefix.");
+  if (names && prefix !== undefined) throw invalid("You can't specify both logStreamNames and logStreamNamePrefix.");
   if (!names) return [...group.streams.values()].filter(({ name }) => name.startsWith(prefix ?? ""));
   return names.map((name) => {
     const stream = group.streams.get(name);
@@ -459,7 +454,9 @@ function filtered({ stream, index, event }: Located): FilteredLogEvent {
 function parsePositions(nextToken: string | undefined): Map<string, number> {
   if (nextToken === undefined) return new Map();
   try {
-    return new Map(Object.entries(JSON.parse(Buffer.from(nextToken, "base64url").toString()) as Record<string, number>));
+    return new Map(
+      Object.entries(JSON.parse(Buffer.from(nextToken, "base64url").toString()) as Record<string, number>),
+    );
   } catch {
     throw invalid("The specified nextToken is invalid.");
   }

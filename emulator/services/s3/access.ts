@@ -40,7 +40,8 @@ export function onRead(
   const get = onObject(call, name, key, versionId === undefined ? "GetObject" : "GetObjectVersion", {
     "s3:VersionId": versionId,
   });
-  return found?.content || found?.versionId === versionId ? [get] : [get, onBucket(call, name, "ListBucket")];
+  const exists = found !== undefined && (found.content !== undefined || versionId !== undefined);
+  return exists ? [get] : [get, onBucket(call, name, "ListBucket")];
 }
 
 function access(call: Call, bucket: Bucket, action: string, resource: string, context: OptionalContext): Access {

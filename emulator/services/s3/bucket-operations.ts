@@ -93,7 +93,9 @@ const listBuckets = operation<ListBucketsCommandInput, ListBucketsCommandOutput>
   handle: (input, { cloud }) => ({
     Buckets: cloud.stores.s3
       .list()
-      .filter(({ name }) => name.startsWith(input.Prefix ?? "") && (input.BucketRegion ?? cloud.region) === cloud.region)
+      .filter(
+        ({ name }) => name.startsWith(input.Prefix ?? "") && (input.BucketRegion ?? cloud.region) === cloud.region,
+      )
       .map(({ name, created, arn }) => ({
         Name: name,
         CreationDate: created,
@@ -236,11 +238,7 @@ const lifecycle = configuration<PutBucketLifecycleConfigurationCommandInput>({
   },
   read: ({ lifecycle }) =>
     lifecycle && { ...lifecycle, TransitionDefaultMinimumObjectSize: "all_storage_classes_128K" },
-  missing: new AwsError(
-    "NoSuchLifecycleConfiguration",
-    "The lifecycle configuration does not exist",
-    404,
-  ),
+  missing: new AwsError("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist", 404),
   clear: (bucket) => (bucket.lifecycle = undefined),
 });
 
@@ -339,7 +337,9 @@ function validName(name: string | undefined): string {
   const valid =
     name !== undefined &&
     /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(name) &&
-    !/\.\.|^xn--|^sthree-|^amzn-s3-demo-|-s3alias$|--ol-s3$|\.mrap$|--x-s3$|--table-s3$|^\d+\.\d+\.\d+\.\d+$/.test(name);
+    !/\.\.|^xn--|^sthree-|^amzn-s3-demo-|-s3alias$|--ol-s3$|\.mrap$|--x-s3$|--table-s3$|^\d+\.\d+\.\d+\.\d+$/.test(
+      name,
+    );
   if (!valid) throw new AwsError("InvalidBucketName", "The specified bucket is not valid.", 400, { BucketName: name });
   return name;
 }

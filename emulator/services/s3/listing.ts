@@ -144,7 +144,8 @@ function paginate<E extends { readonly key: string }>(
   after: string | undefined,
 ): Page<E> {
   const maxKeys = Math.min(input.MaxKeys ?? 1000, 1000);
-  if (maxKeys < 0) throw new AwsError("InvalidArgument", "Argument maxKeys must be an integer between 0 and 2147483647");
+  if (maxKeys < 0)
+    throw new AwsError("InvalidArgument", "Argument maxKeys must be an integer between 0 and 2147483647");
   const prefix = input.Prefix ?? "";
   const contents: E[] = [];
   const prefixes = new Set<string>();

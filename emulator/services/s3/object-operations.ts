@@ -417,12 +417,9 @@ function checkWriteConditions(bucket: Bucket, key: string, { IfMatch, IfNoneMatc
 }
 
 function preconditionFailed(condition: string): AwsError {
-  return new AwsError(
-    "PreconditionFailed",
-    "At least one of the pre-conditions you specified did not hold",
-    412,
-    { Condition: condition },
-  );
+  return new AwsError("PreconditionFailed", "At least one of the pre-conditions you specified did not hold", 412, {
+    Condition: condition,
+  });
 }
 
 function noSuchKey(key: string): AwsError {
@@ -539,7 +536,11 @@ function parseTagging(header: string | undefined): readonly Tag[] {
 }
 
 export function taggingAccess(
-  input: { readonly Bucket?: string | undefined; readonly Key?: string | undefined; readonly Tagging?: string | undefined },
+  input: {
+    readonly Bucket?: string | undefined;
+    readonly Key?: string | undefined;
+    readonly Tagging?: string | undefined;
+  },
   call: Call,
 ): readonly Access[] {
   return input.Tagging === undefined ? [] : [onObject(call, input.Bucket, input.Key, "PutObjectTagging")];
@@ -559,4 +560,3 @@ function parseCopySource(source: string | undefined): { Bucket: string; Key: str
 function unquoted(etag: string): string {
   return etag.replace(/^"|"$/g, "");
 }
-

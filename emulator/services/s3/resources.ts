@@ -296,8 +296,7 @@ function lifecycleProperties(rule: LifecycleRule): Properties {
     status: rule.Status,
     filter: rule.Filter?.Prefix ? { prefix: rule.Filter.Prefix } : {},
     expiration:
-      Expiration &&
-      compact({ days: Expiration.Days, expiredObjectDeleteMarker: Expiration.ExpiredObjectDeleteMarker }),
+      Expiration && compact({ days: Expiration.Days, expiredObjectDeleteMarker: Expiration.ExpiredObjectDeleteMarker }),
     noncurrentVersionExpiration:
       NoncurrentVersionExpiration &&
       compact({

@@ -211,7 +211,11 @@ export class S3Store {
   }
 
   create(name: string): Bucket {
-    const bucket = new Bucket(name, this.cloud.clock.now(), join(this.cloud.directory, "s3", `${name}-${randomUUID()}`));
+    const bucket = new Bucket(
+      name,
+      this.cloud.clock.now(),
+      join(this.cloud.directory, "s3", `${name}-${randomUUID()}`),
+    );
     this.buckets.set(name, bucket);
     return bucket;
   }

@@ -117,11 +117,7 @@ function defaultGroup(name: string | undefined): void {
     throw new AwsError("ResourceNotFoundException", `Schedule group ${name} does not exist.`, 404);
 }
 
-function readSchedule(
-  input: CreateScheduleCommandInput,
-  call: Call,
-  before: Schedule | undefined,
-): Schedule {
+function readSchedule(input: CreateScheduleCommandInput, call: Call, before: Schedule | undefined): Schedule {
   const store = storeOf(call);
   const now = call.cloud.clock.now();
   const name = validName(input.Name);

@@ -93,9 +93,10 @@ function nextTime(
 
 function cronField(text: string, field: CronField | undefined): ReadonlySet<number> | undefined {
   if (!field) return undefined;
-  if (/[LW#]$|#/.test(text) && !field.names?.includes(text)) throw notImplemented(`the cron field ${text}`);
   const values = new Set<number>();
   for (const item of text.split(",")) {
+    if (/^(L|L?W|\w+[LW]|\w+#\d)$/i.test(item) && cronNumber(item, field) === undefined)
+      throw notImplemented(`the cron field ${item}`);
     const match = /^(\*|\?|\w+)(?:-(\w+))?(?:\/(\d+))?$/.exec(item);
     const any = match?.[1] === "*" || match?.[1] === "?";
     const from = any ? field.from : cronNumber(match?.[1], field);

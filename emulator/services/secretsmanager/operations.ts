@@ -178,8 +178,7 @@ const updateSecretVersionStage = operation<UpdateSecretVersionStageCommandInput,
         throw invalidParameter(
           `The parameter RemoveFromVersionId can't be empty or wrong. Staging label ${stage} is currently attached to version ${holder.id}, so you must explicitly reference that version in RemoveFromVersionId.`,
         );
-      if (input.MoveToVersionId !== undefined)
-        moveStage(secret, stage, versionNamed(secret, input.MoveToVersionId));
+      if (input.MoveToVersionId !== undefined) moveStage(secret, stage, versionNamed(secret, input.MoveToVersionId));
       else if (stage === "AWSCURRENT")
         throw invalidParameter("You can only move staging label AWSCURRENT to a different secret version.");
       else holder?.stages.delete(stage);

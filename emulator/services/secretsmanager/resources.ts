@@ -77,12 +77,7 @@ function secretProperties(state: Properties, found: DescribeSecretCommandOutput)
   };
 }
 
-function secretState(
-  state: Properties,
-  arn: string,
-  { cloud }: ResourceContext,
-  found?: DescribeSecretCommandOutput,
-) {
+function secretState(state: Properties, arn: string, { cloud }: ResourceContext, found?: DescribeSecretCommandOutput) {
   return {
     id: arn,
     outputs: {
@@ -112,7 +107,8 @@ const secretVersion: ResourceDefinition = {
     },
     secretStringWo: { secret: true },
     secretStringWoVersion: {
-      replaceOn: "registry.terraform.io aws_secretsmanager_secret_version: secret_string_wo_version, Forces new resource",
+      replaceOn:
+        "registry.terraform.io aws_secretsmanager_secret_version: secret_string_wo_version, Forces new resource",
     },
     versionStages: {},
   },

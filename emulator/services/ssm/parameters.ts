@@ -37,7 +37,6 @@ import {
 import {
   Access,
   AwsError,
-
   Cloud,
   InvokeDefinition,
   Operation,
@@ -378,11 +377,7 @@ function validName(name: string | undefined): string {
   if (/^\/?(aws|ssm)/i.test(name))
     throw new AwsError("AccessDeniedException", `No access to reserved parameter name: ${name}.`, 400);
   if (name.split("/").length > 16)
-    throw new AwsError(
-      "HierarchyLevelLimitExceededException",
-      "A hierarchy can have a maximum of 15 levels.",
-      400,
-    );
+    throw new AwsError("HierarchyLevelLimitExceededException", "A hierarchy can have a maximum of 15 levels.", 400);
   return name;
 }
 
@@ -463,7 +458,8 @@ function metadata(parameter: Stored): ParameterMetadata {
 }
 
 function passes(parameter: Stored, { Key, Option = "Equals", Values = [] }: ParameterStringFilter): boolean {
-  if (Key !== "Name" && Key !== "Type") throw new AwsError("NotImplemented", `NotImplemented: filter ${Key ?? ""}`, 501);
+  if (Key !== "Name" && Key !== "Type")
+    throw new AwsError("NotImplemented", `NotImplemented: filter ${Key ?? ""}`, 501);
   const actual = Key === "Name" ? parameter.name : (parameter.versions.at(-1)?.type ?? "");
   if (Option === "Equals") return Values.includes(actual);
   if (Option === "BeginsWith") return Values.some((value) => actual.startsWith(value));
@@ -572,7 +568,9 @@ function parameterInput(inputs: Properties) {
 async function parameterState(state: Properties, context: ResourceContext) {
   const name = required(state, "name");
   const filter = { Key: "Name", Option: "Equals", Values: [name] };
-  const { Parameters: [found] = [] } = await context.send(new DescribeParametersCommand({ ParameterFilters: [filter] }));
+  const { Parameters: [found] = [] } = await context.send(
+    new DescribeParametersCommand({ ParameterFilters: [filter] }),
+  );
   return {
     id: name,
     outputs: compact({
@@ -612,4 +610,3 @@ const getParameterInvoke: InvokeDefinition = {
 
 export const parameterResources: readonly ResourceDefinition[] = [parameter];
 export const parameterInvokes: readonly InvokeDefinition[] = [getParameterInvoke];
-

@@ -258,9 +258,7 @@ describe("A build", () => {
         "  post_build:\n    commands: [echo post]",
     );
     const { build = {} } = await codebuild.send(new StartBuildCommand({ projectName }));
-    await until("the command's start", async () =>
-      (await logLines(emulator, build).catch(() => [])).includes("started") ? true : undefined,
-    );
+    await started(emulator, build);
     await codebuild.send(new StopBuildCommand({ id: build.id }));
     const stopped = await describeBuild(emulator, build.id ?? "");
     assert.equal(stopped.build.buildStatus, "STOPPED");
@@ -274,9 +272,7 @@ describe("A build", () => {
     const projectName = await createProject(emulator, spec("echo started; sleep 60"), { timeoutInMinutes: 5 });
     const ended = endedBuilds(emulator);
     const { build = {} } = await codebuild.send(new StartBuildCommand({ projectName }));
-    await until("the command's start", async () =>
-      (await logLines(emulator, build).catch(() => [])).includes("started") ? true : undefined,
-    );
+    await started(emulator, build);
     emulator.cloud.clock.advance(5 * 60_000);
     await ended.wait(build.arn ?? "");
     const found = await describeBuild(emulator, build.id ?? "");
@@ -288,9 +284,7 @@ describe("A build", () => {
   it("leaves nothing behind when the emulator closes while it runs", async () => {
     const projectName = await createProject(emulator, spec("echo started; sleep 63.25"));
     const { build = {} } = await client(emulator, CodeBuildClient).send(new StartBuildCommand({ projectName }));
-    await until("the command's start", async () =>
-      (await logLines(emulator, build).catch(() => [])).includes("started") ? true : undefined,
-    );
+    await started(emulator, build);
     assert.equal(processes("sleep 63.25").length, 1);
     await emulator.close();
     assert.deepEqual(processes("sleep 63.25"), []);
@@ -306,6 +300,16 @@ describe("A build", () => {
     });
   });
 });
+
+/** Waits until the build's command has said so. */
+async function started(emulator: Emulator, build: Build): Promise<void> {
+  const look = async (): Promise<true | undefined> => {
+    // The log's stream is made while the build is provisioned.
+    const lines = await logLines(emulator, build).catch((): string[] => []);
+    return lines.includes("started") ? true : undefined;
+  };
+  await until("the command's start", look);
+}
 
 /** Of this machine, by their command line. */
 function processes(pattern: string): string[] {

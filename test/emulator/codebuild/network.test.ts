@@ -66,7 +66,11 @@ describe("A build in a VPC", () => {
       const vpcConfig = await createVpc(emulator, "nat");
       const serviceRole = await createRole(emulator, "no-interface", "codebuild.amazonaws.com", [
         { Effect: "Allow", Action: "*", Resource: "*" },
-        { Effect: "Deny", Action: "ec2:CreateNetworkInterface", Resource: `arn:aws:ec2:*:*:subnet/${vpcConfig.subnets[0]}` },
+        {
+          Effect: "Deny",
+          Action: "ec2:CreateNetworkInterface",
+          Resource: `arn:aws:ec2:*:*:subnet/${vpcConfig.subnets[0]}`,
+        },
       ]);
       const { build } = await runBuildspec(emulator, probe, { vpcConfig, serviceRole });
       assert.equal(build.buildStatus, "FAILED");

@@ -26,7 +26,6 @@ import {
   pipelineProject,
   prepare,
   putSource,
-  runPipeline,
   sourceAction,
   SOURCES,
 } from "./support";

@@ -3,7 +3,6 @@ import {
   CreatePipelineCommand,
   ListActionExecutionsCommand,
   ListPipelineExecutionsCommand,
-  StartPipelineExecutionCommand,
   type ActionDeclaration,
   type ActionExecutionDetail,
   type PipelineDeclaration,
@@ -107,16 +106,6 @@ export async function createPipeline(emulator: Emulator, pipeline: PipelineDecla
   const list = new ListPipelineExecutionsCommand({ pipelineName: pipeline.name });
   const { pipelineExecutionSummaries = [] } = await client(emulator, CodePipelineClient).send(list);
   return pipelineExecutionSummaries[0]?.pipelineExecutionId ?? "";
-}
-
-/** Starts an execution and waits for its end. */
-export async function runPipeline(emulator: Emulator, name = "delivery"): Promise<string> {
-  const ended = executionEnded(emulator);
-  const { pipelineExecutionId = "" } = await client(emulator, CodePipelineClient).send(
-    new StartPipelineExecutionCommand({ name }),
-  );
-  await ended;
-  return pipelineExecutionId;
 }
 
 const FINAL = new Set(["SUCCEEDED", "FAILED", "STOPPED", "CANCELED"]);

@@ -393,6 +393,37 @@ describe("restXml", () => {
     });
   });
 
+  it("answers a caller that is still sending what nobody reads, or what is refused half way", async () => {
+    const bytes = randomBytes(20_000_000);
+    const refuse = (): never => {
+      throw new AwsError("AccessDenied", "no", 403);
+    };
+    const readSome: Handle = async (input) => {
+      for await (const _chunk of input.Body as Readable) break;
+      return refuse();
+    };
+    for (const handler of [refuse, readSome]) {
+      await withService(["s3", "restXml", s3, { PutObject: handler }], async (emulator) => {
+        for (const body of [bytes, Readable.from([bytes.subarray(0, 9_000_000), bytes.subarray(9_000_000)])]) {
+          const put = { Bucket: "b", Key: "k", Body: body, ContentLength: bytes.length };
+          await assert.rejects(client(emulator, s3.S3Client).send(new s3.PutObjectCommand(put)), {
+            name: "AccessDenied",
+          });
+        }
+      });
+    }
+  });
+
+  it("refuses headers and parameters that the model does not know, instead of dropping them", async () => {
+    await withService(["s3", "restXml", s3, { GetObject: () => ({}) }], async (emulator) => {
+      const get = { method: "GET", headers: {}, body: "", service: "s3" };
+      const parameter = await rawRequest(emulator, { ...get, path: "/b/k?flavour=sweet" });
+      assert.match(parameter.body, /NotImplemented: GetObject\.flavour \(query parameter\)/);
+      const header = await rawRequest(emulator, { ...get, path: "/b/k", headers: { "x-amz-flavour": "sweet" } });
+      assert.match(header.body, /NotImplemented: GetObject\.x-amz-flavour \(header\)/);
+    });
+  });
+
   it("streams a reply with its headers, and a range as 206", async () => {
     const bytes = randomBytes(200_000);
     const get: Handle = () => ({
@@ -458,7 +489,7 @@ describe("Callers", () => {
     await withService(install, async (emulator) => {
       const stranger = client(emulator, iam.IAMClient, { accessKeyId: "AKIANOBODY", secretAccessKey: "x" });
       await assert.rejects(stranger.send(new iam.GetRoleCommand({ RoleName: "x" })), {
-        name: "UnrecognizedClientException",
+        name: "InvalidClientTokenId",
       });
     });
   });
@@ -470,7 +501,7 @@ describe("Callers", () => {
       const session = client(emulator, iam.IAMClient, issued);
       await session.send(new iam.GetRoleCommand({ RoleName: "x" }));
       cloud.clock.advance(901_000);
-      await assert.rejects(session.send(new iam.GetRoleCommand({ RoleName: "x" })), { name: "ExpiredTokenException" });
+      await assert.rejects(session.send(new iam.GetRoleCommand({ RoleName: "x" })), { name: "ExpiredToken" });
     });
   });
 

@@ -38,10 +38,7 @@ export async function createRole(
   trust: string = trustOf("ec2.amazonaws.com"),
 ): Promise<string> {
   const root: Principal = { kind: "root", arn: `arn:aws:iam::${cloud.account}:root` };
-  const { Role } = await cloud.send(
-    root,
-    new CreateRoleCommand({ RoleName: name, AssumeRolePolicyDocument: trust }),
-  );
+  const { Role } = await cloud.send(root, new CreateRoleCommand({ RoleName: name, AssumeRolePolicyDocument: trust }));
   if (statements.length > 0)
     await cloud.send(
       root,

@@ -54,7 +54,7 @@ describe("The project, by the plain CLI", () => {
         await writeSettings(project, emulator);
         await run(["stack", "init", "dev"], project, env);
         try {
-          await run(["up", "--yes", "--skip-preview"], project, env);
+          await run(["up", "--yes"], project, env);
           const preview = await run(["preview", "--json"], project, env);
           const { changeSummary } = JSON.parse(preview) as { changeSummary: Record<string, number> };
           assert.deepEqual(Object.keys(changeSummary), ["same"]);

@@ -36,9 +36,7 @@ describe("S3 objects", () => {
     return { ...found, text: (await found.Body?.transformToString()) ?? "" };
   };
   const enableVersioning = () =>
-    client.send(
-      new s3.PutBucketVersioningCommand({ Bucket: bucket, VersioningConfiguration: { Status: "Enabled" } }),
-    );
+    client.send(new s3.PutBucketVersioningCommand({ Bucket: bucket, VersioningConfiguration: { Status: "Enabled" } }));
 
   it("gives back what was put, with its metadata, ETag and encryption", async () => {
     await put("a/ü b.txt", "hello", { ContentType: "text/plain", Metadata: { run: "r1" }, CacheControl: "no-cache" });

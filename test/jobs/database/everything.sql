@@ -19,7 +19,7 @@ CREATE TABLE kinds (
 );
 INSERT INTO kinds (t, v, n, f, r, b, by, ts, d, tm, tz, iv, j, jb, x, u, i, c, m, p, bx, ln, cr, po, bt, vb, mo, tsv, tsq,
                    arr, marr, md, pr, sp, po2, h, ci, nd)
-SELECT 'täxt ' || g, CASE WHEN g % 2 = 0 THEN 'a' ELSE 'b' END, g / 7.0, CASE g WHEN 1 THEN '-0' WHEN 2 THEN 'NaN' ELSE g / 3.0 END,
+SELECT 'täxt ' || g, CASE WHEN g % 2 = 0 THEN 'a' ELSE 'b' END, g / 7.0, CASE g WHEN 1 THEN '-0'::float8 WHEN 2 THEN 'NaN' ELSE g / 3.0 END,
        'Infinity', g % 2 = 0, decode(md5(g::text), 'hex'), '2020-01-01 00:00Z'::timestamptz + g * interval '1 hour',
        '2020-01-01'::date + g, '24:00', '12:00+02', '1 mon 2 days 03:04:05.6', '{"a": 1.00, "a": 2}', '{"a": 1.00}',
        '<a/>', md5(g::text)::uuid, '10.0.0.1/24', '10.0.0.0/24', '08:00:2b:01:02:03', '(1,2)', '((0,0),(1,1))', '{1,2,3}',

@@ -21,7 +21,7 @@ const changes: Record<string, { sql: string; names: RegExp }> = {
     sql: "DELETE FROM parent; DROP RULE quiet ON doubled; DELETE FROM doubled WHERE ctid = '(0,1)'",
     names: /public\.doubled: 30 rows became 29.*public\.parent: 1 rows became 0/,
   },
-  "a row without columns": { sql: "INSERT INTO none DEFAULT VALUES", names: /public\.none: 4 rows became 5/ },
+  "a row without columns": { sql: "INSERT INTO none DEFAULT VALUES", names: /public\."none": 4 rows became 5/ },
   "a row of a partition": { sql: "DELETE FROM events WHERE n = 5", names: /public\.events: 900 rows became 899/ },
   "a row behind row security": { sql: "DELETE FROM secretive WHERE id = 1", names: /public\.secretive: 10 rows/ },
   "an unlogged row": { sql: "DELETE FROM fleeting WHERE g = 1", names: /public\.fleeting: 10 rows became 9/ },

@@ -8,7 +8,7 @@ exports.figures = async (query) => {
        (SELECT count(*) FROM orders WHERE gift) AS "Gifts",
        (SELECT count(*) FROM wishlists) AS "Wishes",
        (SELECT max(placed_at)::date::text FROM orders) AS "Last order",
-       (SELECT sum(total_cents) / 100 FROM monthly_revenue) AS "Revenue"`,
+       (SELECT (sum(total_cents) / 100)::bigint FROM monthly_revenue) AS "Revenue"`,
   );
   return figures;
 };

@@ -1,0 +1,299 @@
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import * as ec2 from "@aws-sdk/client-ec2";
+import { type Emulator, startEmulator } from "../../../emulator/emulator";
+import {
+  createEnvironment,
+  describe as describeInstance,
+  type Environment,
+  launch,
+  runCommand,
+  text,
+  until,
+  untilState,
+} from "./support";
+
+const application = `#!/bin/bash
+set -eu
+echo one > /opt/version
+cat > /opt/app.js <<'PROGRAM'
+const { readFileSync } = require("node:fs");
+const answer = (request, response) => response.end(readFileSync("/opt/version"));
+require("node:http").createServer(answer).listen(8080, require("node:os").hostname());
+PROGRAM
+cat > /etc/systemd/system/app.service <<'UNIT'
+[Service]
+ExecStart=/usr/bin/env node /opt/app.js
+Restart=always
+RestartSec=100ms
+[Install]
+WantedBy=multi-user.target
+UNIT
+systemctl daemon-reload
+systemctl enable --now app
+echo ran >> /root/user-data-runs
+`;
+
+describe("EC2 instances", () => {
+  let emulator: Emulator;
+  let environment: Environment;
+
+  before(async () => {
+    emulator = await startEmulator();
+    environment = await createEnvironment(emulator);
+  });
+
+  after(async () => {
+    const { directory } = emulator.cloud;
+    await emulator.close();
+    assert.equal(fs.existsSync(directory), false);
+  });
+
+  function launchApplication(): Promise<ec2.Instance> {
+    const { subnetId: SubnetId, groupId } = environment;
+    return launch(environment, {
+      SubnetId: undefined,
+      SecurityGroupIds: undefined,
+      NetworkInterfaces: [{ DeviceIndex: 0, SubnetId, Groups: [groupId], AssociatePublicIpAddress: true }],
+      UserData: Buffer.from(application).toString("base64"),
+      BlockDeviceMappings: [{ DeviceName: "/dev/xvda", Ebs: { Encrypted: true, VolumeType: "gp3" } }],
+    });
+  }
+
+  function answer(instance: ec2.Instance): Promise<string> {
+    return until("the application", () =>
+      fetch(`http://${text(instance.PublicIpAddress)}:8080/`).then(
+        (response) => response.text(),
+        () => undefined,
+      ),
+    );
+  }
+
+  function root(instance: ec2.Instance): string {
+    return text(instance.BlockDeviceMappings?.[0]?.Ebs?.VolumeId);
+  }
+
+  async function snapshot(instanceId: string): Promise<string> {
+    const command = new ec2.CreateSnapshotsCommand({ InstanceSpecification: { InstanceId: instanceId } });
+    const { Snapshots = [] } = await environment.ec2.send(command);
+    assert.equal(Snapshots[0]?.State, "pending");
+    const SnapshotIds = [text(Snapshots[0]?.SnapshotId)];
+    await until("the snapshot", async () => {
+      const found = await environment.ec2.send(new ec2.DescribeSnapshotsCommand({ SnapshotIds }));
+      return found.Snapshots?.[0]?.State === "completed" || undefined;
+    });
+    return text(SnapshotIds[0]);
+  }
+
+  async function replaceRoot(request: ec2.CreateReplaceRootVolumeTaskCommandInput): Promise<ec2.ReplaceRootVolumeTask> {
+    const { ReplaceRootVolumeTask: task } = await environment.ec2.send(
+      new ec2.CreateReplaceRootVolumeTaskCommand(request),
+    );
+    assert.equal(task?.TaskState, "pending");
+    const ReplaceRootVolumeTaskIds = [text(task?.ReplaceRootVolumeTaskId)];
+    return until("the replacement", async () => {
+      const command = new ec2.DescribeReplaceRootVolumeTasksCommand({ ReplaceRootVolumeTaskIds });
+      const [found] = (await environment.ec2.send(command)).ReplaceRootVolumeTasks ?? [];
+      return found?.TaskState === "succeeded" || found?.TaskState === "failed" ? found : undefined;
+    });
+  }
+
+  async function rejected(call: Promise<unknown>, code: string): Promise<Error> {
+    const error = await call.then(
+      () => assert.fail(`${code} was expected`),
+      (reason: unknown) => reason as Error & { Code?: string },
+    );
+    assert.equal(error.Code ?? error.name, code);
+    return error;
+  }
+
+  it("go back to a snapshot by root volume replacement, and stay themselves", async () => {
+    const before = await launchApplication();
+    const id = text(before.InstanceId);
+    assert.equal(await answer(before), "one\n");
+    const SnapshotId = await snapshot(id);
+    await runCommand(environment, id, ["echo two > /opt/version", "touch /opt/left-behind"]);
+    assert.equal(await answer(before), "two\n");
+
+    const task = await replaceRoot({ InstanceId: id, SnapshotId });
+
+    assert.equal(task.TaskState, "succeeded");
+    assert.equal(await answer(before), "one\n");
+    const after = await describeInstance(environment, id);
+    const kept = ["InstanceId", "PrivateIpAddress", "PublicIpAddress", "PrivateDnsName", "IamInstanceProfile"] as const;
+    for (const name of kept) assert.deepEqual(after[name], before[name], name);
+    assert.equal(after.NetworkInterfaces?.[0]?.NetworkInterfaceId, before.NetworkInterfaces?.[0]?.NetworkInterfaceId);
+    assert.notEqual(root(after), root(before));
+    const files = await runCommand(environment, id, ["ls /opt", "wc -l < /root/user-data-runs"]);
+    assert.equal(files.StandardOutputContent, "app.js\nversion\n1\n");
+    const { Volumes = [] } = await environment.ec2.send(
+      new ec2.DescribeVolumesCommand({ VolumeIds: [root(before), root(after)] }),
+    );
+    assert.deepEqual(
+      Volumes.map(({ State, Encrypted }) => [State, Encrypted]),
+      [
+        ["available", true],
+        ["in-use", true],
+      ],
+    );
+  });
+
+  it("keep what they are, and lose what ran, over stop and start", async () => {
+    const instance = await launchApplication();
+    const InstanceIds = [text(instance.InstanceId)];
+    await answer(instance);
+    await environment.ec2.send(new ec2.StopInstancesCommand({ InstanceIds }));
+    await untilState(environment, text(InstanceIds[0]), "stopped");
+    await assert.rejects(fetch(`http://${text(instance.PublicIpAddress)}:8080/`));
+    await environment.ec2.send(new ec2.StartInstancesCommand({ InstanceIds }));
+    await untilState(environment, text(InstanceIds[0]), "running");
+    assert.equal(await answer(instance), "one\n");
+  });
+
+  it("boot on a volume made of a snapshot, which must be as encrypted as the old one", async () => {
+    const instance = await launchApplication();
+    const id = text(instance.InstanceId);
+    await answer(instance);
+    const SnapshotId = await snapshot(id);
+    const AvailabilityZone = text(instance.Placement?.AvailabilityZone);
+    const create = async (request: Partial<ec2.CreateVolumeCommandInput>): Promise<string> => {
+      const made = await environment.ec2.send(new ec2.CreateVolumeCommand({ AvailabilityZone, ...request }));
+      assert.equal(made.State, "creating");
+      const VolumeId = text(made.VolumeId);
+      await until(VolumeId, async () => {
+        const found = await environment.ec2.send(new ec2.DescribeVolumesCommand({ VolumeIds: [VolumeId] }));
+        return found.Volumes?.[0]?.State === "available" || undefined;
+      });
+      return VolumeId;
+    };
+    const replace = (VolumeId: string) =>
+      environment.ec2.send(new ec2.CreateReplaceRootVolumeTaskCommand({ InstanceId: id, VolumeId }));
+    await rejected(replace(await create({ Size: 8 })), "InvalidParameterValue");
+    await rejected(replace(await create({ SnapshotId, AvailabilityZone: "us-east-1b" })), "InvalidVolume.ZoneMismatch");
+
+    const VolumeId = await create({ SnapshotId });
+    const task = await replaceRoot({ InstanceId: id, VolumeId, DeleteReplacedRootVolume: true });
+
+    assert.equal(task.TaskState, "succeeded");
+    assert.equal(root(await describeInstance(environment, id)), VolumeId);
+    assert.equal(await answer(instance), "one\n");
+    const old = environment.ec2.send(new ec2.DescribeVolumesCommand({ VolumeIds: [root(instance)] }));
+    await rejected(old, "InvalidVolume.NotFound");
+  });
+
+  it("refuse a snapshot that is not of their own root volume", async () => {
+    const [one, other] = await Promise.all([launch(environment), launch(environment)]);
+    const SnapshotId = await snapshot(text(other.InstanceId));
+    const command = new ec2.CreateReplaceRootVolumeTaskCommand({ InstanceId: text(one.InstanceId), SnapshotId });
+    await rejected(environment.ec2.send(command), "InvalidParameterValue");
+  });
+
+  it("refuse a replacement while they are stopped", async () => {
+    const instance = await launch(environment);
+    const id = text(instance.InstanceId);
+    const SnapshotId = await snapshot(id);
+    await environment.ec2.send(new ec2.StopInstancesCommand({ InstanceIds: [id] }));
+    await untilState(environment, id, "stopped");
+    const command = new ec2.CreateReplaceRootVolumeTaskCommand({ InstanceId: id, SnapshotId });
+    await rejected(environment.ec2.send(command), "IncorrectInstanceState");
+  });
+
+  it("are not reached, and reach nothing, behind a security group without egress", async () => {
+    const instance = await launchApplication();
+    const InstanceId = text(instance.InstanceId);
+    await answer(instance);
+    const fence = new ec2.ModifyInstanceAttributeCommand({ InstanceId, Groups: [environment.fenceId] });
+    await environment.ec2.send(fence);
+    await until("the fence", () =>
+      fetch(`http://${text(instance.PublicIpAddress)}:8080/`).then(
+        () => undefined,
+        () => true,
+      ),
+    );
+    await assert.rejects(runCommand(environment, InstanceId, ["true"]), { name: "InvalidInstanceId" });
+  });
+
+  it("tell by a dry run whether a call would be allowed, and do nothing", async () => {
+    const instance = await launch(environment);
+    const id = text(instance.InstanceId);
+    const call = environment.ec2.send(new ec2.TerminateInstancesCommand({ InstanceIds: [id], DryRun: true }));
+    const error = await rejected(call, "DryRunOperation");
+    assert.equal((error as ec2.EC2ServiceException).$metadata.httpStatusCode, 412);
+    assert.equal((await describeInstance(environment, id)).State?.Name, "running");
+  });
+
+  it("are started once for the same client token", async () => {
+    const ClientToken = "token-of-one-launch";
+    const [first, second] = [await launch(environment, { ClientToken }), await launch(environment, { ClientToken })];
+    assert.equal(first.InstanceId, second.InstanceId);
+    await rejected(launch(environment, { ClientToken, InstanceType: "t3.small" }), "IdempotentParameterMismatch");
+  });
+
+  it("take their volume along when they are terminated, unless told otherwise", async () => {
+    const [going, staying] = await Promise.all([launch(environment), launch(environment)]);
+    const Ebs = { DeleteOnTermination: false };
+    const keep = { InstanceId: text(staying.InstanceId), BlockDeviceMappings: [{ DeviceName: "/dev/xvda", Ebs }] };
+    await environment.ec2.send(new ec2.ModifyInstanceAttributeCommand(keep));
+    const InstanceIds = [text(going.InstanceId), text(staying.InstanceId)];
+    await environment.ec2.send(new ec2.TerminateInstancesCommand({ InstanceIds }));
+    for (const id of InstanceIds) await untilState(environment, id, "terminated");
+    const volumes = new ec2.DescribeVolumesCommand({
+      Filters: [{ Name: "volume-id", Values: [root(going), root(staying)] }],
+    });
+    const { Volumes = [] } = await environment.ec2.send(volumes);
+    assert.deepEqual(
+      Volumes.map(({ VolumeId }) => VolumeId),
+      [root(staying)],
+    );
+    assert.equal(fs.existsSync(path.join(emulator.cloud.directory, "ec2", "disks", root(going))), false);
+  });
+
+  it("are found by state and tag", async () => {
+    const TagSpecifications: ec2.TagSpecification[] = [
+      { ResourceType: "instance", Tags: [{ Key: "Name", Value: "wanted" }] },
+    ];
+    const instance = await launch(environment, { TagSpecifications });
+    const find = async (Filters: ec2.Filter[]): Promise<(string | undefined)[]> => {
+      const { Reservations = [] } = await environment.ec2.send(new ec2.DescribeInstancesCommand({ Filters }));
+      return Reservations.flatMap(({ Instances = [] }) => Instances.map(({ InstanceId }) => InstanceId));
+    };
+    const named = { Name: "tag:Name", Values: ["wan*"] };
+    assert.deepEqual(await find([named, { Name: "instance-state-name", Values: ["running"] }]), [instance.InstanceId]);
+    assert.deepEqual(await find([named, { Name: "instance-state-name", Values: ["stopped"] }]), []);
+    await rejected(find([{ Name: "no-such-filter", Values: ["x"] }]), "InvalidParameterValue");
+  });
+
+  it("get their role's credentials from the metadata service, with a token only", async () => {
+    const instance = await launch(environment);
+    const script = [
+      'base="$AWS_EC2_METADATA_SERVICE_ENDPOINT/latest"',
+      'curl -s -o /dev/null -w "%{http_code}\\n" "$base/meta-data/instance-id"',
+      'token=$(curl -s -X PUT -H "X-aws-ec2-metadata-token-ttl-seconds: 60" "$base/api/token")',
+      'curl -s -H "X-aws-ec2-metadata-token: $token" "$base/meta-data/instance-id"; echo',
+      "aws sts get-caller-identity --query Arn --output text",
+    ];
+    const { StandardOutputContent = "" } = await runCommand(environment, text(instance.InstanceId), script);
+    const arn = `arn:aws:sts::123456789012:assumed-role/instance/${text(instance.InstanceId)}`;
+    assert.deepEqual(StandardOutputContent.trim().split("\n"), ["401", instance.InstanceId, arn]);
+  });
+
+  it("restart what is to be restarted always", async () => {
+    const instance = await launchApplication();
+    await answer(instance);
+    const id = text(instance.InstanceId);
+    const first = await runCommand(environment, id, [
+      "cat /run/units/app.service/pid",
+      "kill $(cat /run/units/app.service/pid)",
+    ]);
+    const pid = text(first.StandardOutputContent).trim();
+    await until("the restart", async () => {
+      const now = await runCommand(environment, id, ["cat /run/units/app.service/pid; systemctl is-active app"]);
+      const [found, state] = text(now.StandardOutputContent).split("\n");
+      return (found !== "" && found !== pid && state === "active") || undefined;
+    });
+    assert.equal(await answer(instance), "one\n");
+    const stopped = await runCommand(environment, id, ["systemctl stop app; systemctl is-active app; echo $?"]);
+    assert.equal(stopped.StandardOutputContent, "inactive\n3\n");
+  });
+});

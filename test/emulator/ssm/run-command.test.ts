@@ -1,0 +1,115 @@
+import assert from "node:assert/strict";
+import * as ec2 from "@aws-sdk/client-ec2";
+import * as ssm from "@aws-sdk/client-ssm";
+import { type Emulator, startEmulator } from "../../../emulator/emulator";
+import {
+  createEnvironment,
+  type Environment,
+  launch,
+  runCommand,
+  text,
+  until,
+  untilOver,
+  untilState,
+} from "../ec2/support";
+
+describe("SSM Run Command", () => {
+  let emulator: Emulator;
+  let environment: Environment;
+  let id: string;
+
+  before(async () => {
+    emulator = await startEmulator();
+    environment = await createEnvironment(emulator);
+    id = text((await launch(environment)).InstanceId);
+  });
+
+  after(() => emulator.close());
+
+  async function send(commands: string[], parameters: Record<string, string[]> = {}): Promise<string> {
+    const Parameters = { commands, ...parameters };
+    const command = new ssm.SendCommandCommand({ DocumentName: "AWS-RunShellScript", InstanceIds: [id], Parameters });
+    return text((await environment.ssm.send(command)).Command?.CommandId);
+  }
+
+  async function ping(instanceId: string): Promise<ssm.InstanceInformation | undefined> {
+    const Filters = [{ Key: "InstanceIds", Values: [instanceId] }];
+    const command = new ssm.DescribeInstanceInformationCommand({ Filters });
+    return (await environment.ssm.send(command)).InstanceInformationList?.[0];
+  }
+
+  it("runs all lines as one script, as root, in the given folder", async () => {
+    const result = await runCommand(environment, id, ["a=1", "echo $a; id -u; pwd"], { workingDirectory: ["/opt"] });
+    assert.deepEqual([result.Status, result.ResponseCode], ["Success", 0]);
+    assert.equal(result.StandardOutputContent, "1\n0\n/opt\n");
+  });
+
+  it("fails with the exit code of the script", async () => {
+    const result = await runCommand(environment, id, ["echo out; echo err >&2; exit 3"]);
+    assert.deepEqual([result.Status, result.StatusDetails, result.ResponseCode], ["Failed", "Failed", 3]);
+    assert.equal(result.StandardErrorContent, "err\nfailed to run commands: exit status 3");
+  });
+
+  it("keeps the first 24,000 characters of the output", async () => {
+    const result = await runCommand(environment, id, ["head -c 100000 /dev/zero | tr '\\0' x"]);
+    assert.equal(text(result.StandardOutputContent).length, 24_000);
+    assert.match(text(result.StandardOutputContent), /^x+--output truncated--$/);
+  });
+
+  it("ends a command that is cancelled, with everything it started", async () => {
+    const mark = `6${process.pid}`;
+    const commandId = await send([`sleep ${mark} & sleep ${mark}`]);
+    await until("the start", async () => {
+      const { StandardOutputContent } = await runCommand(environment, id, [`pgrep -c -f 'sleep ${mark}' || true`]);
+      return Number(StandardOutputContent) > 1 || undefined;
+    });
+    await environment.ssm.send(new ssm.CancelCommandCommand({ CommandId: commandId }));
+    assert.equal((await untilOver(environment, id, commandId)).Status, "Cancelled");
+    const left = await runCommand(environment, id, ["ps ax -o args | grep -c '^sleep 6' || true"]);
+    assert.equal(left.StandardOutputContent, "0\n");
+  });
+
+  it("ends a command that takes longer than it may", async () => {
+    const commandId = await send(["sleep 1000"], { executionTimeout: ["5"] });
+    await until("the start", async () => {
+      const command = new ssm.GetCommandInvocationCommand({ CommandId: commandId, InstanceId: id });
+      return (await environment.ssm.send(command)).Status === "InProgress" || undefined;
+    });
+    emulator.cloud.clock.advance(6_000);
+    const result = await untilOver(environment, id, commandId);
+    assert.deepEqual([result.Status, result.StatusDetails], ["TimedOut", "ExecutionTimedOut"]);
+  });
+
+  it("refuses instances that are not managed", async () => {
+    const stranger = await launch(environment, { IamInstanceProfile: undefined });
+    assert.equal(await ping(text(stranger.InstanceId)), undefined);
+    const call = runCommand(environment, text(stranger.InstanceId), ["true"]);
+    await assert.rejects(call, { name: "InvalidInstanceId", message: /not in a valid state for account 123456789012/ });
+  });
+
+  it("knows since when an instance does not answer", async () => {
+    const instance = await launch(environment);
+    const instanceId = text(instance.InstanceId);
+    assert.equal((await ping(instanceId))?.PingStatus, "Online");
+    await environment.ec2.send(new ec2.StopInstancesCommand({ InstanceIds: [instanceId] }));
+    await untilState(environment, instanceId, "stopped");
+    assert.equal((await ping(instanceId))?.PingStatus, "ConnectionLost");
+  });
+
+  it("lists commands with their invocations", async () => {
+    const commandId = await send(["echo listed"]);
+    await untilOver(environment, id, commandId);
+    const command = new ssm.ListCommandInvocationsCommand({ CommandId: commandId, Details: true });
+    const [found] = (await environment.ssm.send(command)).CommandInvocations ?? [];
+    assert.equal(found?.CommandPlugins?.[0]?.Output, "listed\n");
+    const listed = await environment.ssm.send(new ssm.ListCommandsCommand({ InstanceId: id }));
+    assert.equal(listed.Commands?.[0]?.CommandId, commandId);
+    await assert.rejects(environment.ssm.send(new ssm.ListCommandsCommand({ CommandId: "x".repeat(36) })));
+  });
+
+  it("refuses documents and parameters that it does not know", async () => {
+    await assert.rejects(send(["true"], { shell: ["zsh"] }), { name: "InvalidParameters" });
+    const other = { DocumentName: "AWS-RunPowerShellScript", InstanceIds: [id] };
+    await assert.rejects(environment.ssm.send(new ssm.SendCommandCommand(other)), { name: "InvalidDocument" });
+  });
+});

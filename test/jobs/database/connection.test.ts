@@ -1,0 +1,71 @@
+import * as assert from "node:assert/strict";
+import * as fs from "node:fs";
+import { CertificateAuthority } from "../../../emulator/services/rds/certificates";
+import { connect } from "../../../jobs/database";
+import { master, startServer, type TestServer } from "./cluster";
+
+describe("a connection of a job", () => {
+  let server: TestServer;
+  before(async () => {
+    server = await startServer();
+  });
+  after(() => server.close());
+
+  it("shows the job and the run to the server, over TLS", async () => {
+    const client = await connect(server.access({ job: "protect" }));
+    const { rows } = await client.query(
+      `SELECT application_name AS name, ssl FROM pg_stat_activity JOIN pg_stat_ssl USING (pid) WHERE pid = pg_backend_pid()`,
+    );
+    await client.end();
+    assert.deepEqual(rows, [{ name: "protected-pipeline:protect:1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed", ssl: true }]);
+  });
+
+  it("waits for a rotation: it reads the secret again while the server refuses it", async () => {
+    const answers = ["old password", "old password", master.password];
+    const read: string[] = [];
+    const credentials = async () => {
+      const password = answers[Math.min(read.length, answers.length - 1)] ?? "";
+      read.push(password);
+      return { user: master.user, password };
+    };
+    const client = await connect(server.access({ credentials }));
+    await client.end();
+    assert.deepEqual(read, answers);
+  });
+
+  it("reads the secret again when what the server took before is refused", async () => {
+    let current: string = master.password;
+    const access = server.access({ credentials: async () => ({ user: master.user, password: current }) });
+    await (await connect(access)).end();
+    await server.sql("ALTER ROLE master PASSWORD 'another one'");
+    current = "another one";
+    try {
+      await (await connect(access)).end();
+    } finally {
+      await server.cluster.administer(`ALTER ROLE master PASSWORD '${master.password.replaceAll("'", "''")}'`);
+    }
+  });
+
+  it("refuses a server whose certificate another authority has signed", async () => {
+    const caFile = `${server.caFile}.other`;
+    fs.writeFileSync(caFile, new CertificateAuthority("other").certificate);
+    await assert.rejects(
+      connect(server.access({ caFile })),
+      /cannot connect to database "shop" at .*(certificate|verify)/,
+    );
+  });
+
+  it("refuses a server whose certificate is another name's", async () => {
+    const access = server.access();
+    // The server listens on one address only; localhost's other names lead elsewhere.
+    const target = { ...access.target, host: "localhost" };
+    await assert.rejects(connect({ ...access, target }), /cannot connect to database "shop" at localhost/);
+  });
+
+  it("says which database, on which server, it could not reach", async () => {
+    await assert.rejects(
+      connect(server.access(), "nowhere"),
+      /"nowhere" at 127\..*:5432: database "nowhere" does not exist/,
+    );
+  });
+});

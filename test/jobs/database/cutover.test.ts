@@ -1,0 +1,253 @@
+import * as assert from "node:assert/strict";
+import { setTimeout as pause } from "node:timers/promises";
+import type { Client } from "pg";
+import { type AdminSession, connect, openAdmin, type SwapPair } from "../../../jobs/database";
+import { soon, startServer, type TestServer } from "./cluster";
+import { createShop, prepare, type Prepared } from "./fixture";
+
+describe("the cut-over of a database", function () {
+  let server: TestServer;
+  let admin: AdminSession;
+  let prepared: Prepared;
+  let pair: SwapPair;
+
+  beforeEach(async () => {
+    server = await startServer({ max_prepared_transactions: "5", max_connections: "40" });
+    await createShop(server);
+    prepared = await prepare(server);
+    pair = prepared.pair;
+    admin = await openAdmin([server.access({ job: "guard" })]);
+    // The failed release.
+    await server.sql("UPDATE customers SET name = 'wrong'; DROP TABLE audit; CREATE TABLE addition (id int)");
+  });
+
+  afterEach(async () => {
+    await admin?.close();
+    await server?.close();
+  });
+
+  const names = async (): Promise<Record<string, string>> => {
+    const rows = await server.sql("SELECT oid::int, datname FROM pg_database WHERE datname LIKE 'shop%'", "postgres");
+    return Object.fromEntries(rows.map(({ oid, datname }) => [String(oid), String(datname)]));
+  };
+  const swappedNames = () => ({ [pair.liveOid]: "shop_failed_1b9d6bcd", [pair.staged.oid]: "shop" });
+
+  it("puts back what was there, keeps the failed database, and tells what was undone", async () => {
+    const swapped = await admin.swap([pair], soon());
+    assert.equal(swapped.resumed, false);
+    assert.deepEqual(await names(), swappedNames());
+    assert.equal(await admin.isSwapped([pair], soon()), true);
+    const [row] = await server.sql("SELECT count(*)::int AS wrong FROM customers WHERE name = 'wrong'");
+    assert.equal(row?.wrong, 0);
+    const settings = await server.sql("SELECT current_setting('statement_timeout') AS timeout");
+    assert.deepEqual(settings, [{ timeout: "1min" }]);
+    await assert.rejects(server.client(pair.evidence), /not currently accepting connections/);
+    assert.deepEqual(await admin.undone(pair, prepared.protected.fingerprint, soon()), [
+      { table: "public.addition", before: null, failed: 0, change: "added" },
+      { table: "public.audit", before: 0, failed: null, change: "removed" },
+      { table: "public.customers", before: 1000, failed: 1000, change: "changed" },
+    ]);
+    await assert.rejects(server.client(pair.evidence), /not currently accepting connections/);
+  });
+
+  it("lets clients go on that connect again after the three errors of a cut-over", async () => {
+    const seen = new Set<string>();
+    let stopped = false;
+    let good = 0;
+    const work = async (): Promise<void> => {
+      let client: Client | undefined;
+      while (!stopped) {
+        try {
+          client ??= await server.client();
+          await client.query("INSERT INTO orders (customer, note) VALUES (1, 'live')");
+          good++;
+        } catch (error) {
+          seen.add((error as { code?: string }).code ?? (error as Error).message);
+          await client?.end().catch(() => undefined);
+          client = undefined;
+        }
+        await pause(1);
+      }
+      await client?.end();
+    };
+    const clients = Array.from({ length: 8 }, work);
+    while (good < 50) await pause(5);
+    await admin.fence([pair], soon());
+    await admin.swap([pair], soon());
+    const after = good;
+    while (good < after + 50) await pause(5);
+    stopped = true;
+    await Promise.all(clients);
+    assert.deepEqual(await names(), swappedNames());
+    // The last two are what the client library says of a connection that was ended between two queries.
+    const allowed = /^(57P01|55000|3D000|ECONNRESET|EPIPE|Connection terminated.*|Client has encountered.*)$/;
+    assert.deepEqual(
+      [...seen].filter((code) => !allowed.test(code)),
+      [],
+    );
+  });
+
+  it("works when the application holds every connection", async () => {
+    const clients: Client[] = [];
+    for (;;) {
+      try {
+        clients.push(await server.client());
+      } catch (error) {
+        assert.match((error as Error).message, /remaining connection slots|too many clients/);
+        break;
+      }
+    }
+    const { sessionsEnded } = await admin.fence([pair], soon());
+    assert.equal(sessionsEnded, clients.length);
+    await admin.swap([pair], soon());
+    assert.deepEqual(await names(), swappedNames());
+    await Promise.all(clients.map((client) => client.end().catch(() => undefined)));
+  });
+
+  it("is done once, however often it is asked for", async () => {
+    await admin.swap([pair], soon());
+    const again = await admin.swap([pair], soon());
+    assert.deepEqual({ ...again, at: "" }, { at: "", milliseconds: 0, resumed: true });
+  });
+
+  it("is found done by a healer that comes after one whose last answer was lost", async () => {
+    await admin.swap([pair], soon());
+    await admin.close();
+    admin = await openAdmin([server.access({ job: "rescue" })]);
+    assert.equal(await admin.isSwapped([pair], soon()), true);
+    assert.equal((await admin.swap([pair], soon())).resumed, true);
+  });
+
+  it("is taken up by another healer after the fence", async () => {
+    await admin.fence([pair], soon());
+    await admin.close();
+    await assert.rejects(server.client(), /not currently accepting connections/);
+    admin = await openAdmin([server.access({ job: "rescue" })]);
+    assert.equal(await admin.isSwapped([pair], soon()), false);
+    await admin.swap([pair], soon());
+    assert.deepEqual(await names(), swappedNames());
+  });
+
+  it("survives the end of its own connection at any moment", async () => {
+    let stopped = false;
+    const kill = async (): Promise<void> => {
+      const killer = await server.client("postgres");
+      while (!stopped) {
+        await killer.query(
+          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE '%:guard:%'",
+        );
+        await pause(7);
+      }
+      await killer.end();
+    };
+    const killing = kill();
+    const swap = admin.swap([pair], soon());
+    await pause(500);
+    stopped = true;
+    await Promise.all([swap, killing]);
+    assert.deepEqual(await names(), swappedNames());
+    await server.sql("SELECT 1");
+  });
+
+  it("opens the live database again when nothing is healed after all", async () => {
+    await admin.fence([pair], soon());
+    await admin.unfence([pair], soon());
+    await server.sql("SELECT 1");
+  });
+
+  it("rolls back a prepared transaction that the release has left", async () => {
+    await server.sql("BEGIN; DELETE FROM orders; PREPARE TRANSACTION 'left';");
+    await admin.swap([pair], soon());
+    assert.deepEqual(await names(), swappedNames());
+    assert.match(server.lines.join("\n"), /rolled back the prepared transaction left of master/);
+  });
+
+  it("names the session that it cannot end, and changes nothing", async () => {
+    const superuser = server.cluster.administer("SELECT pg_sleep(20)", "shop").catch(() => undefined);
+    while (
+      (
+        await server.sql(
+          "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(20)%' AND usename = 'rdsadmin'",
+          "postgres",
+        )
+      ).length === 0
+    ) {
+      await pause(10);
+    }
+    await assert.rejects(
+      admin.swap([pair], soon(1)),
+      /could not put the staged database in the place of shop until .*: still in use by client backend \d+ of rdsadmin/,
+    );
+    assert.deepEqual(await names(), { [pair.liveOid]: "shop", [pair.staged.oid]: "shop_staged_1b9d6bcd" });
+    await server.cluster.administer(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(20)%' AND pid <> pg_backend_pid()",
+    );
+    await superuser;
+  });
+
+  it("ends a transaction that holds the database's own row", async () => {
+    const holder = await server.client();
+    await holder.query("BEGIN; COMMENT ON DATABASE shop IS 'x'; GRANT CONNECT ON DATABASE shop TO rds_superuser");
+    await admin.swap([pair], soon());
+    assert.deepEqual(await names(), swappedNames());
+    await holder.end().catch(() => undefined);
+  });
+
+  const tamper: Record<string, string[]> = {
+    "a row of it was altered and it was closed again": [
+      "ALTER DATABASE shop_staged_1b9d6bcd ALLOW_CONNECTIONS true",
+      "UPDATE orders SET note = 'altered' WHERE id = 1",
+      "ALTER DATABASE shop_staged_1b9d6bcd ALLOW_CONNECTIONS false",
+    ],
+    "it was opened": ["ALTER DATABASE shop_staged_1b9d6bcd ALLOW_CONNECTIONS true"],
+    "a setting of it was changed": ["ALTER DATABASE shop_staged_1b9d6bcd SET work_mem = '1MB'"],
+    "it was renamed": ["ALTER DATABASE shop_staged_1b9d6bcd RENAME TO shop_other"],
+    "it was dropped": ["DROP DATABASE shop_staged_1b9d6bcd"],
+    "another one took its place": [
+      "CREATE DATABASE shop_copy TEMPLATE shop_staged_1b9d6bcd",
+      "DROP DATABASE shop_staged_1b9d6bcd",
+      "ALTER DATABASE shop_copy RENAME TO shop_staged_1b9d6bcd",
+      "ALTER DATABASE shop_staged_1b9d6bcd ALLOW_CONNECTIONS false",
+    ],
+  };
+  for (const [what, statements] of Object.entries(tamper)) {
+    it(`is refused, before the ticket and at the swap, when ${what}`, async () => {
+      await admin.checkSeal([pair], soon());
+      for (const sql of statements) {
+        await server.sql(sql, sql.startsWith("UPDATE") ? pair.staged.database : "postgres");
+      }
+      await assert.rejects(admin.checkSeal([pair], soon()), /staged database shop_staged_1b9d6bcd/);
+      await assert.rejects(admin.swap([pair], soon(5)), /seal of .* is broken|nothing was changed/);
+      assert.equal((await names())[pair.liveOid], "shop");
+    });
+  }
+
+  it("keeps its seal through autovacuum's work on the server", async () => {
+    await server.cluster.administer("VACUUM FREEZE pg_database");
+    await admin.checkSeal([pair], soon());
+  });
+
+  it("removes the staged database of a healthy run, and nothing else", async () => {
+    await admin.discardStaged(pair.staged, soon());
+    await admin.discardStaged(pair.staged, soon());
+    assert.deepEqual(await names(), { [pair.liveOid]: "shop" });
+  });
+
+  it("never drops a staged database that went live", async () => {
+    await admin.swap([pair], soon());
+    await assert.rejects(admin.discardStaged(pair.staged, soon()), /bears the name shop .*it was not dropped/);
+    assert.deepEqual(await names(), swappedNames());
+  });
+
+  it("tells which roles changed, which no healing of a database undoes", async () => {
+    await server.sql("CREATE ROLE newcomer; ALTER ROLE rds_iam SET work_mem = '3MB'").catch(() => undefined);
+    const told = await admin.notUndone(prepared.protected.roles ?? {}, soon());
+    assert.ok(told.includes("role newcomer was added"), told.join());
+  });
+
+  it("ends what earlier jobs of the run have left connected", async () => {
+    const left = await connect(server.access({ job: "wait" }));
+    await admin.ready(soon());
+    await assert.rejects(left.query("SELECT 1"));
+  });
+});

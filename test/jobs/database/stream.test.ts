@@ -1,0 +1,162 @@
+import * as assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import type { Readable } from "node:stream";
+import { protectDatabase, stageDatabase } from "../../../jobs/database";
+import type { ProtectedDatabase } from "../../../jobs/database/types";
+import { soon, startServer, type TestServer } from "./cluster";
+import { createShop, MemoryVault } from "./fixture";
+
+describe("the stream between a database and its vault", function () {
+  let server: TestServer;
+  let made: ProtectedDatabase;
+  const vault = new MemoryVault();
+
+  before(async () => {
+    server = await startServer();
+    await createShop(server);
+    // More than the pipes between pg_dump and the vault hold.
+    await server.sql("CREATE TABLE bulk AS SELECT g, repeat(md5(g::text), 10) FROM generate_series(1, 50000) g");
+    made = await protectDatabase(server.access(), { deadline: soon(), vault: vault.put });
+  });
+
+  after(() => server.close());
+
+  const protect = (put: (dump: Readable) => Promise<{ recoveryPoint: string }>, deadline = soon()) =>
+    protectDatabase(server.access(), { deadline, vault: put });
+  const stage = (dump: () => Promise<Readable>, like = made) =>
+    stageDatabase(server.access(), { deadline: soon(), protected: like, dump });
+
+  /** Databases and sessions that are not the shop's or the server's own. */
+  async function leftBehind(): Promise<unknown[]> {
+    return [
+      ...(await server.sql("SELECT datname FROM pg_database WHERE datname LIKE 'shop\\_%'", "postgres")),
+      ...(await server.sql("SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'protected%'")),
+      ...(await server.sql(
+        "SELECT relation FROM pg_locks WHERE mode = 'AccessShareLock' AND relation > 16384",
+        "postgres",
+      )),
+    ];
+  }
+
+  it("is measured as the vault has it", () => {
+    const bytes = Buffer.concat(vault.stored);
+    assert.equal(made.bytes, bytes.length);
+    assert.equal(made.sha256, createHash("sha256").update(bytes).digest("hex"));
+  });
+
+  it("leaves no session, lock or scratch database behind", async () => {
+    assert.deepEqual(await leftBehind(), []);
+  });
+
+  it("ends with an error, and makes no recovery point, when pg_dump is ended", async () => {
+    let heard: unknown;
+    const failing = protect(async (dump) => {
+      await server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COPY public.bulk%'");
+      try {
+        for await (const chunk of dump) void chunk;
+      } catch (error) {
+        heard = error;
+        throw error;
+      }
+      return { recoveryPoint: "rp-of-nothing" };
+    });
+    await assert.rejects(failing, /pg_dump failed \(exit code 1\).*terminating connection/s);
+    assert.ok(heard instanceof Error, "the vault saw a stream that ended well");
+    assert.deepEqual(await leftBehind(), []);
+  });
+
+  it("fails with the vault's own words when the vault fails", async () => {
+    await assert.rejects(
+      protect(async (dump) => {
+        dump.resume();
+        throw new Error("the vault is full");
+      }),
+      /the vault is full/,
+    );
+    assert.deepEqual(await leftBehind(), []);
+  });
+
+  it("does not believe a vault that has not read everything", async () => {
+    await assert.rejects(
+      protect(async () => ({ recoveryPoint: "rp-too-soon" })),
+      /rp-too-soon is complete, but it did not read the dump to its end/,
+    );
+  });
+
+  it("does not believe a vault that names no recovery point", async () => {
+    await assert.rejects(
+      protect(async (dump) => {
+        for await (const chunk of dump) void chunk;
+        return { recoveryPoint: "" };
+      }),
+      /names no recovery point/,
+    );
+  });
+
+  it("is given up at the deadline when the vault never answers", async () => {
+    await assert.rejects(
+      protect(() => new Promise(() => undefined), new Date(Date.now() + 3_000)),
+      /deadline/,
+    );
+    assert.deepEqual(await leftBehind(), []);
+  });
+
+  it("refuses a database that is locked, instead of waiting for ever", async () => {
+    const blocker = await server.client();
+    await blocker.query("BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE");
+    try {
+      await assert.rejects(protect(vault.put), /lock timeout/);
+    } finally {
+      await blocker.end();
+    }
+  });
+
+  const damages: Record<string, (bytes: Buffer) => Buffer> = {
+    "cut within its data": (bytes) => bytes.subarray(0, bytes.length - 10_000),
+    "cut by one byte": (bytes) => bytes.subarray(0, bytes.length - 1),
+    "cut within its table of contents": (bytes) => bytes.subarray(0, 2_000),
+    empty: () => Buffer.alloc(0),
+    "altered in one byte": (bytes) => {
+      const copy = Buffer.from(bytes);
+      copy[copy.length - 5_000] = (copy[copy.length - 5_000] ?? 0) ^ 1;
+      return copy;
+    },
+    longer: (bytes) => Buffer.concat([bytes, Buffer.from("more")]),
+  };
+  for (const [what, damage] of Object.entries(damages)) {
+    it(`is refused when it comes back ${what}, and nothing staged is left`, async () => {
+      await assert.rejects(stage(vault.altered(damage)), /rp-1 is not what was stored/);
+      assert.deepEqual(await leftBehind(), []);
+    });
+  }
+
+  it("is refused when it breaks off with an error", async () => {
+    const broken = async (): Promise<Readable> => {
+      const stream = await vault.get();
+      stream.destroy(new Error("the vault hung up"));
+      return stream;
+    };
+    await assert.rejects(stage(broken), /the vault hung up/);
+    assert.deepEqual(await leftBehind(), []);
+  });
+
+  it("is not restored beside another database than the protected one", async () => {
+    await assert.rejects(stage(vault.get, { ...made, oid: 1 }), /is another one/);
+  });
+
+  it("is not restored over a database of the same name that is not this run's", async () => {
+    await server.sql("CREATE DATABASE shop_staged_1b9d6bcd", "postgres");
+    await server.sql("CREATE TABLE precious (id int)", "shop_staged_1b9d6bcd");
+    await assert.rejects(stage(vault.get), /exists on .*, and it is not this run's/);
+    assert.deepEqual(await server.sql("SELECT * FROM precious", "shop_staged_1b9d6bcd"), []);
+    await server.sql("DROP DATABASE shop_staged_1b9d6bcd", "postgres");
+  });
+
+  it("replaces what an interrupted attempt of the same run has left", async () => {
+    const first = await stage(vault.get);
+    const second = await stage(vault.get);
+    assert.notEqual(second.oid, first.oid);
+    const [row] = await server.sql("SELECT count(*)::int AS count FROM orders", second.database);
+    assert.equal(row?.count, 3000);
+  });
+});
