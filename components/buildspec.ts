@@ -36,7 +36,10 @@ export function buildspec(options: BuildspecOptions): string {
   );
 }
 
-/** Shell options do not outlive a command in CodeBuild, so each command sets its own. */
+/**
+ * Shell options do not outlive a command in CodeBuild, so each command sets its own. One line stays one line: the
+ * build's log repeats each command, and only its first line can be told from the command's own output.
+ */
 function withPipefail(command: string): string {
-  return /\||\n|;/.test(command) ? `set -euo pipefail\n${command}` : command;
+  return /\||\n|;/.test(command) ? `set -euo pipefail; ${command}` : command;
 }

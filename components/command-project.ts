@@ -1,5 +1,6 @@
 import * as aws from "@pulumi/aws";
 import * as pulumi from "@pulumi/pulumi";
+import { knownInputs } from "./inputs";
 import { buildspec, isCuratedImage, longestBuildspec } from "./buildspec";
 import { refuseProblems } from "./errors";
 import { logGroupName, policy, projectArn, projectStatements, trustPolicy, type Statement } from "./policies";
@@ -113,7 +114,7 @@ export class CommandProject extends pulumi.ComponentResource {
   readonly logGroupName: pulumi.Output<string>;
 
   constructor(name: string, args: CommandProjectArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("protected-pipeline:index:CommandProject", name, args, opts);
+    super("protected-pipeline:index:CommandProject", name, knownInputs(args), opts);
     const projectName = args.projectName ?? name;
     refuseProblems(`CommandProject "${name}"`, commandProjectProblems(args, projectName));
 

@@ -3,6 +3,7 @@ import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { readdirSync } from "node:fs";
 import * as path from "node:path";
+import { knownInputs } from "./inputs";
 import type { BuildNetwork } from "./command-project";
 import { DemoNetwork } from "./demo-network";
 import { InvalidArgumentsError, refuseProblems } from "./errors";
@@ -92,7 +93,7 @@ export class DemoEnvironment extends pulumi.ComponentResource {
   readonly seeded: pulumi.Output<string>;
 
   constructor(name: string, args: DemoEnvironmentArgs, files: DemoFiles, opts?: pulumi.ComponentResourceOptions) {
-    super("protected-pipeline:index:DemoEnvironment", name, { ...args, caBundle: undefined }, opts);
+    super("protected-pipeline:index:DemoEnvironment", name, knownInputs({ ...args, caBundle: undefined }), opts);
     this.databaseName = args.databaseName ?? "shop";
     refuseProblems(`DemoEnvironment "${name}"`, demoProblems(name, args, this.databaseName));
 

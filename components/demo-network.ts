@@ -1,5 +1,6 @@
 import * as aws from "@pulumi/aws";
 import * as pulumi from "@pulumi/pulumi";
+import { knownInputs } from "./inputs";
 
 export interface DemoNetworkArgs {
   /**
@@ -20,7 +21,7 @@ export class DemoNetwork extends pulumi.ComponentResource {
   readonly privateSubnetIds: pulumi.Output<string[]>;
 
   constructor(name: string, args: DemoNetworkArgs = {}, opts?: pulumi.ComponentResourceOptions) {
-    super("protected-pipeline:index:DemoNetwork", name, args, opts);
+    super("protected-pipeline:index:DemoNetwork", name, knownInputs(args), opts);
     const octet = args.octet ?? 0;
     const parent = { parent: this };
     const tags = { Name: name };

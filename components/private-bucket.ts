@@ -1,5 +1,6 @@
 import * as aws from "@pulumi/aws";
 import * as pulumi from "@pulumi/pulumi";
+import { knownInputs } from "./inputs";
 import { denyOtherAccounts, denyPlainHttp, policy, type Statement } from "./policies";
 import { currentSite } from "./site";
 
@@ -25,7 +26,7 @@ export class PrivateBucket extends pulumi.ComponentResource {
   readonly arn: pulumi.Output<string>;
 
   constructor(name: string, args: PrivateBucketArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("protected-pipeline:index:PrivateBucket", name, args, opts);
+    super("protected-pipeline:index:PrivateBucket", name, knownInputs(args), opts);
     const parent = { parent: this };
 
     const bucket = new aws.s3.Bucket(name, { forceDestroy: args.forceDestroy ?? false }, parent);

@@ -1,5 +1,6 @@
 import * as aws from "@pulumi/aws";
 import * as pulumi from "@pulumi/pulumi";
+import { knownInputs } from "./inputs";
 import { CommandProject, defaultImage, type ComputeType } from "./command-project";
 import { refuseProblems } from "./errors";
 import { clientPrograms } from "./image-tools";
@@ -83,7 +84,7 @@ export class ProtectedPipeline extends pulumi.ComponentResource {
   readonly deployProject: CommandProject;
 
   constructor(name: string, args: ProtectedPipelineArgs, opts?: pulumi.ComponentResourceOptions) {
-    super("protected-pipeline:index:ProtectedPipeline", name, { ...args, caBundle: undefined }, opts);
+    super("protected-pipeline:index:ProtectedPipeline", name, knownInputs({ ...args, caBundle: undefined }), opts);
     refuseProblems(`ProtectedPipeline "${name}"`, nameProblems(name));
 
     const artifacts = this.createArtifactBucket(name, args);

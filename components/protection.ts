@@ -1,6 +1,7 @@
 import * as aws from "@pulumi/aws";
 import * as pulumi from "@pulumi/pulumi";
 import type { Plan } from "../run/plan";
+import { knownInputs } from "./inputs";
 import { CommandProject, type ProjectSource } from "./command-project";
 import { refuseProblems } from "./errors";
 import { toolCommands } from "./image-tools";
@@ -81,7 +82,7 @@ export class Protection extends pulumi.ComponentResource {
 
   constructor(name: string, args: ProtectionArgs, opts?: pulumi.ComponentResourceOptions) {
     // The certificates are long, and lie in the toolkit: the state need not hold them too.
-    super("protected-pipeline:index:Protection", name, { ...args, caBundle: undefined }, opts);
+    super("protected-pipeline:index:Protection", name, knownInputs({ ...args, caBundle: undefined }), opts);
     this.settings = normalize(name, args);
     refuseProblems(`Protection "${name}"`, protectionProblems(name, this.settings));
     this.projects = this.settings.projects;

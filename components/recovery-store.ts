@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { knownInputs } from "./inputs";
 import { refuseProblems } from "./errors";
 import { nameProblems } from "./names";
 import { writeOnce } from "./policies";
@@ -31,7 +32,7 @@ export class RecoveryStore extends pulumi.ComponentResource {
   readonly arn: pulumi.Output<string>;
 
   constructor(name: string, args: RecoveryStoreArgs = {}, opts?: pulumi.ComponentResourceOptions) {
-    super("protected-pipeline:index:RecoveryStore", name, args, opts);
+    super("protected-pipeline:index:RecoveryStore", name, knownInputs(args), opts);
     const { retentionDays = 35, forceDestroy = false } = args;
     refuseProblems(`RecoveryStore "${name}"`, [...nameProblems(name), ...retentionProblems(retentionDays)]);
 

@@ -1,6 +1,7 @@
 import * as aws from "@pulumi/aws";
 import * as pulumi from "@pulumi/pulumi";
 import type { Plan } from "../run/plan";
+import { knownInputs } from "./inputs";
 import type { CommandProject } from "./command-project";
 import { policy, startBuildStatements, trustPolicy } from "./policies";
 import { rescueEvents, type RescueEvent } from "./rescue-events";
@@ -22,7 +23,7 @@ export class RescueTriggers extends pulumi.ComponentResource {
     private readonly rescue: CommandProject,
     opts?: pulumi.ComponentResourceOptions,
   ) {
-    super("protected-pipeline:index:RescueTriggers", name, args, opts);
+    super("protected-pipeline:index:RescueTriggers", name, knownInputs(args), opts);
     const events = this.createCaller(`${name}-events`, "events.amazonaws.com", args);
     for (const event of rescueEvents(args.pipeline, args.guardProject))
       this.createRule(`${name}-${event.id}`, event, events);

@@ -26,18 +26,23 @@ export async function commandDrill(given: DrillArguments): Promise<number> {
   const shown: string[] = [];
   const screen = recorded(openScreen(process.stdout), shown);
   const interruption = new Interruption((line) => screen.say(line));
-  let report: Report;
+  let ending: string | undefined;
+  const onReport = async (report: Report) => {
+    const where = given.report === undefined ? undefined : await writeReport(given.report, report);
+    ending = `\n${summaryLines(report, where).join("\n")}\n`;
+  };
   try {
-    const shownText = () => shown.join("\n");
     const { engine, keep = false } = given;
-    report = await runDrill({ engine, scenario, data, keep, setup, screen, interruption, goOn, shown: shownText });
+    const report = await runDrill({
+      ...{ engine, scenario, data, keep, setup, screen, interruption, goOn, onReport },
+      shown: () => shown.join("\n"),
+    });
+    return report.passed ? 0 : 1;
   } finally {
     screen.close();
     interruption.close();
+    if (ending !== undefined) process.stdout.write(ending);
   }
-  const where = given.report === undefined ? undefined : await writeReport(given.report, report);
-  process.stdout.write(`\n${summaryLines(report, where).join("\n")}\n`);
-  return report.passed ? 0 : 1;
 }
 
 async function checkNamespacesPermitted(): Promise<void> {

@@ -44,6 +44,8 @@ export interface DrillOptions {
   readonly interruption: Interruption;
   /** Resolves when the user wants to go on. */
   readonly goOn: (signal: AbortSignal) => Promise<void>;
+  /** Called as soon as there is a report: the clean-up comes after it, and may fail. */
+  readonly onReport: (report: Report) => Promise<void>;
   /** Everything that was shown so far: it is searched for secrets, too. */
   readonly shown: () => string;
 }
@@ -60,7 +62,7 @@ const healthPath = "/health";
 const firstExecutionSeconds = 1800;
 const executionSeconds = 4 * 3600;
 
-/** Runs a drill. Rejects when it could not be run; what did not hold is in the report. */
+/** Runs a drill. Rejects when it could not be run, or not be cleaned up; what did not hold is in the report. */
 export async function runDrill(options: DrillOptions): Promise<Report> {
   const name = `drill-${randomBytes(4).toString("hex")}`;
   const scratch = await Scratch.make(`protected-${name}`);
@@ -116,6 +118,7 @@ class Drill {
     return withCleanup(
       async () => {
         const report = await new Execution(this, this.options, target, stack, outputs, clients, prober).run();
+        await this.options.onReport(report);
         if (this.options.keep) await this.keep(outputs);
         return report;
       },
@@ -217,6 +220,8 @@ class Drill {
 /** From the truth before to the report, in a stack that stands. */
 class Execution {
   private readonly signal: AbortSignal;
+  /** What was done to the environment behind the stack's back. */
+  private readonly undo: (() => Promise<void>)[] = [];
 
   constructor(
     private readonly drill: Drill,
@@ -230,7 +235,16 @@ class Execution {
     this.signal = options.interruption.signal;
   }
 
-  async run(): Promise<Report> {
+  run(): Promise<Report> {
+    return withCleanup(
+      () => this.judged(),
+      async () => {
+        for (const undo of this.undo) await undo();
+      },
+    );
+  }
+
+  private async judged(): Promise<Report> {
     await this.upload();
     const before = await this.drill.step("truth before", (note) => this.truth("before", undefined, note));
     const moment = await this.drill.step(executionStep, (note) => this.execute(note));
@@ -322,7 +336,10 @@ class Execution {
     }
   }
 
-  /** Does the sabotage beside the execution. One that could not be done makes the drill void. */
+  /**
+   * Does the sabotage beside the execution, and undoes afterwards what the stack knows nothing of. A sabotage that
+   * could not be done makes the drill void.
+   */
   private async sabotage(run: string, signal: AbortSignal): Promise<void> {
     const { scenario } = this.options;
     const act = scenario.sabotage === undefined ? undefined : saboteurs[scenario.sabotage].act;
@@ -339,6 +356,7 @@ class Execution {
           sabotageProject,
           pollMilliseconds: Math.min(100, this.target.pollMilliseconds),
           signal,
+          afterwards: (undo) => this.undo.push(undo),
         }),
       );
     });

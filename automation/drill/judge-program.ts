@@ -39,9 +39,9 @@ export function judgeProgram(args: JudgeArgs): JudgeOutputs {
     key: caKey,
     content: args.caBundle,
   });
-  const truth = commandProject(args, `${args.name}-truth`, truthScript, bucket, ca);
+  const truth = scriptProject(args, `${args.name}-truth`, truthScript, bucket, ca);
   const sabotage =
-    args.sabotage === undefined ? undefined : commandProject(args, `${args.name}-sabotage`, args.sabotage, bucket, ca);
+    args.sabotage === undefined ? undefined : scriptProject(args, `${args.name}-sabotage`, args.sabotage, bucket, ca);
   return {
     truthBucket: bucket.bucket,
     truthProject: truth.projectName,
@@ -49,7 +49,8 @@ export function judgeProgram(args: JudgeArgs): JudgeOutputs {
   };
 }
 
-function commandProject(
+/** A project that runs a script out of the judge's bucket: so its log holds what the script says, and not the script. */
+function scriptProject(
   { demo }: JudgeArgs,
   name: string,
   script: string,
@@ -57,10 +58,12 @@ function commandProject(
   ca: aws.s3.BucketObjectv2,
 ): CommandProject {
   const masterSecretArn = pulumi.output(demo.masterSecretArn);
+  const key = `${name}.sh`;
+  const object = new aws.s3.BucketObjectv2(key, { bucket: bucket.bucket, key, content: script });
   return new CommandProject(name, {
     projectName: name,
     description: "Outside judge of a drill",
-    commands: [script],
+    commands: ['aws s3 cp --quiet "s3://$TRUTH_BUCKET/$SCRIPT_KEY" /tmp/script.sh && bash /tmp/script.sh'],
     installCommands: ["command -v pg_dump || dnf install -y postgresql16"],
     computeType: judgeComputeType,
     environment: {
@@ -71,6 +74,7 @@ function commandProject(
       TRUTH_BUCKET: bucket.bucket,
       TRUTH_KEY: "",
       CA_KEY: ca.key,
+      SCRIPT_KEY: object.key,
       EVIDENCE: "",
     },
     secrets: {
@@ -83,7 +87,7 @@ function commandProject(
       securityGroupIds: [demo.jobsSecurityGroupId],
     },
     statements: bucket.arn.apply((arn) => [
-      { Effect: "Allow" as const, Action: ["s3:GetObject"], Resource: [`${arn}/${caKey}`] },
+      { Effect: "Allow" as const, Action: ["s3:GetObject"], Resource: [`${arn}/${caKey}`, `${arn}/${key}`] },
       { Effect: "Allow" as const, Action: ["s3:PutObject", "s3:AbortMultipartUpload"], Resource: [`${arn}/truth/*`] },
     ]),
     timeoutMinutes: 30,

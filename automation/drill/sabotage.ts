@@ -9,7 +9,7 @@
  * | `leak` | | the release itself prints the database's password |
  */
 import { BatchGetProjectsCommand } from "@aws-sdk/client-codebuild";
-import { PutRolePolicyCommand } from "@aws-sdk/client-iam";
+import { DeleteRolePolicyCommand, PutRolePolicyCommand } from "@aws-sdk/client-iam";
 import { runFactKey } from "../../run/facts";
 import { runId, stagedDatabase } from "../../run/ids";
 import { finishBuild, startBuild, type BuildOptions } from "../builds";
@@ -26,6 +26,8 @@ export interface SabotageContext {
   /** CodeBuild projects whose roles lose the right to heal. */
   readonly healers: readonly string[];
   readonly sabotageProject: string;
+  /** Takes what has to be undone before the stack is destroyed: it does not know what the sabotage has added. */
+  readonly afterwards: (undo: () => Promise<void>) => void;
   readonly pollMilliseconds: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -92,10 +94,13 @@ async function takeHealingAway(context: SabotageContext): Promise<string> {
     Version: "2012-10-17",
     Statement: [{ Effect: "Deny", Action: healingActions, Resource: "*" }],
   });
+  const { iam } = context.clients;
+  const name = { PolicyName: "sabotage" };
   for (const role of roles) {
-    await context.clients.iam.send(
-      new PutRolePolicyCommand({ RoleName: role, PolicyName: "sabotage", PolicyDocument: document }),
-    );
+    await iam.send(new PutRolePolicyCommand({ RoleName: role, ...name, PolicyDocument: document }));
+    context.afterwards(async () => {
+      await iam.send(new DeleteRolePolicyCommand({ RoleName: role, ...name }));
+    });
   }
   await runJob(context, {});
   return `took ${healingActions.join(", ")} from ${roles.join(" and ")}, and ended their sessions`;

@@ -10,33 +10,37 @@ cd "$work"
 export PGSSLMODE=verify-full PGSSLROOTCERT=/opt/shop/ca.pem PGAPPNAME=seed PGOPTIONS="-c client_min_messages=error"
 
 fail() { echo "the seeding failed: $*" >&2; exit 1; }
-# text_of SECRET_ARN: the secret's text, or nothing when it has no value yet.
-text_of() { aws secretsmanager get-secret-value --secret-id "$1" --query SecretString --output text; }
-member() { node -e 'process.stdout.write(String(JSON.parse(require("node:fs").readFileSync(0, "utf8"))[process.argv[1]]))' "$1"; }
 sql() { psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 "$@"; }
 
 # First boot installs these; SSM may be there earlier.
-for _ in $(seq 600); do
+for _ in $(seq 6000); do
   if [ -s "$PGSSLROOTCERT" ] && command -v psql > /dev/null && command -v node > /dev/null; then break; fi
-  sleep 1
+  sleep 0.1
 done
 command -v psql > /dev/null || fail "the instance's first boot has not installed psql; see /var/log/cloud-init-output.log"
 
-if text_of "$APPLICATION_SECRET_ARN" > /dev/null 2>&1; then
-  echo "the application's secret has a value: the database was seeded before"
-  exit 0
-fi
-
 aws s3 cp --only-show-errors "$SEED_LOCATION" data &
 download=$!
-master=$(text_of "$MASTER_SECRET_ARN")
-PGUSER=$(member username <<< "$master")
-PGPASSWORD=$(member password <<< "$master")
+# Two lines: the master's name and password.
+aws secretsmanager get-secret-value --secret-id "$MASTER_SECRET_ARN" --query SecretString --output text > master.json
+node -e '
+  const { username, password } = JSON.parse(require("node:fs").readFileSync("master.json", "utf8"));
+  process.stdout.write(`${username}\n${password}\n`);
+' > master
+{ IFS= read -r PGUSER && IFS= read -r PGPASSWORD; } < master
 export PGUSER PGPASSWORD
 wait "$download"
 
+seeded=$(sql --tuples-only --no-align --command \
+  "SELECT 1 FROM pg_roles WHERE rolname = 'shop_app' AND shobj_description(oid, 'pg_authid') = 'seeded'")
+if [ "$seeded" = 1 ]; then
+  echo "the database was seeded before"
+  exit 0
+fi
+
 password=$(head -c 24 /dev/urandom | od -An -v -tx1 | tr -d ' \n')
-sql <<SQL
+# Terse: an error shows no statement, and so no password.
+sql --set VERBOSITY=terse <<SQL
 SELECT 'CREATE ROLE shop_app' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'shop_app') \gexec
 ALTER ROLE shop_app LOGIN PASSWORD '$password';
 SELECT format('GRANT CONNECT ON DATABASE %I TO shop_app', current_database()) \gexec
@@ -54,6 +58,7 @@ grant_all() {
   sql <<'SQL'
 SELECT format('GRANT USAGE ON SCHEMA %1$I TO shop_app; GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA %1$I TO shop_app', nspname)
 FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY nspname \gexec
+ANALYZE;
 SQL
 }
 if [ "$(head -c 5 data)" = PGDMP ]; then
@@ -61,21 +66,21 @@ if [ "$(head -c 5 data)" = PGDMP ]; then
   check
   grant_all
 elif [ "$(head -n 1 data)" = "-- The shop's own data." ]; then
-  sql --single-transaction --file=data > /dev/null
+  sql --single-transaction --file=data --command=ANALYZE > /dev/null
 else
   psql --no-psqlrc --quiet --file=data > /dev/null 2> errors || [ -s errors ] || fail "psql failed"
   check
   grant_all
 fi
-sql --command "ANALYZE"
-
-export password
-node -e '
-  const { PGHOST: host, PGPORT: port, PGDATABASE: dbname, password } = process.env;
-  process.stdout.write(JSON.stringify({ engine: "postgres", host, port: Number(port), dbname, username: "shop_app", password }));
-' > secret.json
+# The form that RDS's own secrets have. Nothing in it needs an escape.
+printf '{"engine":"postgres","host":"%s","port":%s,"dbname":"%s","username":"shop_app","password":"%s"}' \
+  "$PGHOST" "$PGPORT" "$PGDATABASE" "$password" > secret.json
 aws secretsmanager put-secret-value --secret-id "$APPLICATION_SECRET_ARN" --secret-string "file://$work/secret.json" > /dev/null
-sql --tuples-only --no-align --command "SELECT 'seeded ' || count(*) || ' tables' FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)"
+sql --tuples-only --no-align <<'SQL'
+COMMENT ON ROLE shop_app IS 'seeded';
+SELECT 'seeded ' || count(*) || ' tables' FROM pg_class
+WHERE relkind IN ('r', 'p') AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace);
+SQL
 
 # The application finds its secret by itself.
 node -e '

@@ -289,20 +289,20 @@ function resolveText(
 
 // --- Conditions ---------------------------------------------------------------------------------------------------
 
-/** Compares one value of the request with one of the policy. Undefined values (a variable without value) never match. */
-type Compare = (given: string, wanted: string, pattern: () => RegExp | undefined) => boolean;
+/** Compares one value of the request with one of the policy, variables being resolved. */
+type Compare = (given: string, wanted: string) => boolean;
 
 interface Operator {
   readonly name: string;
   readonly negated: boolean;
-  readonly compare: Compare;
-  /** Whether `wanted` may have policy variables. */
+  /** `like` compares with a pattern, in which wildcards are the policy's and not a variable's. */
+  readonly compare: Compare | "like";
+  /** Whether the policy's value may have variables. */
   readonly text: boolean;
 }
 
 const equals: Compare = (given, wanted) => given === wanted;
 const equalsIgnoringCase: Compare = (given, wanted) => given.toLowerCase() === wanted.toLowerCase();
-const like: Compare = (given, _wanted, pattern) => pattern()?.test(given) ?? false;
 
 /** ARNs compare part by part: a wildcard does not reach over a colon, but in the last part. */
 const arnLike: Compare = (given, wanted) => {
@@ -337,7 +337,7 @@ function dateOf(text: string): number {
   return /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text);
 }
 
-function textOperators(name: string, negated: string, compare: Compare): readonly Operator[] {
+function textOperators(name: string, negated: string, compare: Operator["compare"]): readonly Operator[] {
   return [
     { name, negated: false, compare, text: true },
     { name: negated, negated: true, compare, text: true },
@@ -389,7 +389,7 @@ const operators: ReadonlyMap<string, Operator> = new Map(
   [
     ...textOperators("StringEquals", "StringNotEquals", equals),
     ...textOperators("StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase", equalsIgnoringCase),
-    ...textOperators("StringLike", "StringNotLike", like),
+    ...textOperators("StringLike", "StringNotLike", "like"),
     ...textOperators("ArnEquals", "ArnNotEquals", arnLike),
     ...textOperators("ArnLike", "ArnNotLike", arnLike),
     ...ordered("Numeric", numbers),
@@ -486,9 +486,7 @@ function compareOne(
   variables: boolean,
   facts: ReadonlyMap<string, readonly string[]>,
 ): boolean {
-  if (operator.compare === like) {
-    return like(given, wanted, () => resolveVariables(wanted, variables, facts));
-  }
+  if (operator.compare === "like") return resolveVariables(wanted, variables, facts)?.test(given) ?? false;
   const resolved = operator.text ? resolveText(wanted, variables, facts) : wanted;
-  return resolved !== undefined && operator.compare(given, resolved, () => undefined);
+  return resolved !== undefined && operator.compare(given, resolved);
 }

@@ -35,8 +35,8 @@ export function decodeAsset(
   directory: string,
   isArchive: (value: WireValue) => boolean,
 ): DecodedAsset {
-  if (wire.uri !== undefined && wire.uri !== "") {
-    throw new Error(`NotImplemented: remote assets and archives (${String(wire.uri)})`);
+  if (typeof wire.uri === "string" && wire.uri !== "") {
+    throw new Error(`NotImplemented: remote assets and archives (${wire.uri})`);
   }
   const hash = typeof wire.hash === "string" ? wire.hash : "";
   const read = isArchive(wire)
@@ -127,7 +127,7 @@ async function readNamed(path: string, what: string): Promise<Buffer> {
   try {
     return await readFile(path);
   } catch (error) {
-    throw new Error(`The ${what} ${path} cannot be read: ${(error as Error).message}`);
+    throw new Error(`The ${what} ${path} cannot be read: ${(error as Error).message}`, { cause: error });
   }
 }
 

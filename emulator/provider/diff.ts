@@ -26,7 +26,7 @@ export const defaultsKey = "__defaults";
 export function diffInputs(definition: ResourceDefinition, olds: Properties, news: Properties): ResourceDiff {
   const names = [...new Set([...Object.keys(olds), ...Object.keys(news)])].filter((name) => name !== defaultsKey);
   const changed = names.filter((name) => hasUnknown(news[name]) || !same(olds[name], news[name]));
-  const replaces = changed.filter((name) => replaces_(definition, name));
+  const replaces = changed.filter((name) => mustReplace(definition, name));
   return {
     changed,
     replaces,
@@ -35,7 +35,7 @@ export function diffInputs(definition: ResourceDefinition, olds: Properties, new
   };
 }
 
-function replaces_(definition: ResourceDefinition, name: string): boolean {
+function mustReplace(definition: ResourceDefinition, name: string): boolean {
   return definition.update === undefined || definition.inputs[name]?.replaceOn !== undefined;
 }
 
@@ -55,7 +55,7 @@ function keepsGivenName(definition: ResourceDefinition, olds: Properties, news: 
 }
 
 function detailedChanges(old: unknown, now: unknown, path: string, replace: boolean): readonly PropertyChange[] {
-  if (hasUnknown(now) ? same(old, now) : same(old, now)) return [];
+  if (same(old, now)) return [];
   if (old === undefined) return [{ path, kind: "add", replace }];
   if (now === undefined) return [{ path, kind: "delete", replace }];
   if (isPlainObject(old) && isPlainObject(now)) {

@@ -172,10 +172,11 @@ export class ProviderServer {
       response.setProperties(Struct.fromJavaScript(encode({ arn, ...news.values }, news.secrets) as never));
       return response;
     }
-    const { update } = definition;
-    if (!update) throw new Error(`${definition.type} is never updated in place`);
-    const run = (): Promise<ResourceState> =>
-      update.call(definition, request.getId(), plain(news.values), plain(olds.values), this.options.context);
+    const run = async (): Promise<ResourceState> => {
+      const updated = definition.update?.(request.getId(), plain(news.values), plain(olds.values), this.options.context);
+      if (!updated) throw new Error(`${definition.type} is never updated in place`);
+      return updated;
+    };
     const state = await this.within(request.getTimeout(), definition, news, run);
     response.setProperties(this.outputs(definition, state, news));
     return response;
@@ -347,7 +348,16 @@ function propertyDiff({ kind, replace }: PropertyChange): messages.PropertyDiff 
 }
 
 /** An error in the form that the engine understands. */
-type ServiceFailure = Partial<grpc.ServiceError> & { readonly code: grpc.status };
+class ServiceFailure extends Error {
+  readonly code = grpc.status.UNKNOWN;
+
+  constructor(
+    readonly details: string,
+    readonly metadata = new grpc.Metadata(),
+  ) {
+    super(details);
+  }
+}
 
 /** The engine reads the details of an error from this header: grpc-go's form of google.rpc.Status. */
 function initFailed(message: string, detail: messages.ErrorResourceInitFailed): ServiceFailure {
@@ -359,7 +369,7 @@ function initFailed(message: string, detail: messages.ErrorResourceInitFailed): 
   status.addDetails(packed);
   const metadata = new grpc.Metadata();
   metadata.add("grpc-status-details-bin", Buffer.from(status.serializeBinary()));
-  return { code: grpc.status.UNKNOWN, details: message, metadata };
+  return new ServiceFailure(message, metadata);
 }
 
 function answer<Request, Response>(
@@ -376,10 +386,8 @@ function answer<Request, Response>(
 }
 
 function failure(error: unknown): ServiceFailure {
-  if (typeof error === "object" && error !== null && "code" in error && "metadata" in error) {
-    return error as ServiceFailure;
-  }
+  if (error instanceof ServiceFailure) return error;
   const text = error instanceof Error ? error.message : String(error);
   const details = error instanceof AwsError && !text.startsWith(error.code) ? `${error.code}: ${text}` : text;
-  return { code: grpc.status.UNKNOWN, details };
+  return new ServiceFailure(details);
 }

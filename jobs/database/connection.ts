@@ -141,3 +141,14 @@ export function remaining(deadline: Date, what: string): number {
     throw new Error(`the deadline (${deadline.toISOString()}) passed before this was done: ${what}`);
   return milliseconds;
 }
+
+/** Says of a failure what was to be done, and to what: the server's own words often name neither. */
+export async function saying<T>(access: DatabaseAccess, what: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const { host, database } = access.target;
+    const message = `cannot ${what} the database ${database} at ${host}: ${(error as Error).message}`;
+    throw new Error(message, { cause: error });
+  }
+}

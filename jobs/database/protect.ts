@@ -5,7 +5,7 @@ import { scratchDatabase } from "../../run/ids";
 import type { DatabaseFingerprint } from "../../run/facts";
 import { openArchive, sequenceValues, type Archive } from "./archive";
 import { Checksum, type Sum } from "./checksum";
-import { end, programEnvironment, remaining, withConnection } from "./connection";
+import { end, programEnvironment, remaining, saying, withConnection } from "./connection";
 import { all, readContents, readingSessions, readSequences, type Contents } from "./fingerprint";
 import { clientFolder, start, type RunningProgram } from "./program";
 import {
@@ -34,7 +34,11 @@ interface Live {
  * changes of their definition from before the snapshot on. Nothing is stored in between: the dump goes as a stream.
  * No lock or snapshot is left when this returns or throws.
  */
-export async function protectDatabase(access: DatabaseAccess, options: ProtectOptions): Promise<ProtectedDatabase> {
+export function protectDatabase(access: DatabaseAccess, options: ProtectOptions): Promise<ProtectedDatabase> {
+  return saying(access, "protect", () => protectInSnapshot(access, options));
+}
+
+async function protectInSnapshot(access: DatabaseAccess, options: ProtectOptions): Promise<ProtectedDatabase> {
   const live = await readLive(access, options.deadline);
   const snapshot = await exportSnapshot(access, options.deadline);
   try {

@@ -1,7 +1,7 @@
 /** Proves a staged database: seals it, and compares it with the fingerprint of the snapshot. */
 import { escapeIdentifier as quoted, escapeLiteral as literal, type Client } from "pg";
 import { setTimeout as pause } from "node:timers/promises";
-import { connect, end, one, remaining, withConnection } from "./connection";
+import { connect, end, one, remaining, saying, withConnection } from "./connection";
 import { all, differences, readContents, readingSessions } from "./fingerprint";
 import { mark } from "./owned";
 import { clientFolder } from "./program";
@@ -24,7 +24,11 @@ const named = 20;
  * sessions that were open before, so nothing can come between the proof and the seal. Can be repeated.
  * @throws naming what differs; the database is then closed, and marked as unfinished
  */
-export async function proveDatabase(access: DatabaseAccess, options: ProveOptions): Promise<ProvenDatabase> {
+export function proveDatabase(access: DatabaseAccess, options: ProveOptions): Promise<ProvenDatabase> {
+  return saying(access, "prove the copy of", () => proveStaged(access, options));
+}
+
+async function proveStaged(access: DatabaseAccess, options: ProveOptions): Promise<ProvenDatabase> {
   const { staged } = options;
   const admin = await connect(access, access.target.adminDatabase);
   try {

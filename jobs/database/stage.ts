@@ -3,7 +3,7 @@ import { pipeline } from "node:stream";
 import { evidenceDatabase, stagedDatabase } from "../../run/ids";
 import { openArchive } from "./archive";
 import { Checksum, type Sum } from "./checksum";
-import { withConnection } from "./connection";
+import { saying, withConnection } from "./connection";
 import { createOwned, dropOwned } from "./owned";
 import { clientFolder } from "./program";
 import { databaseOid } from "./properties";
@@ -15,7 +15,11 @@ import type { DatabaseAccess, ProtectedDatabase, StagedDatabase, StageOptions } 
  * sha256 are verified before pg_restore hears its end. What an interrupted attempt of this run has left is dropped
  * first; when this fails, nothing of it is left.
  */
-export async function stageDatabase(access: DatabaseAccess, options: StageOptions): Promise<StagedDatabase> {
+export function stageDatabase(access: DatabaseAccess, options: StageOptions): Promise<StagedDatabase> {
+  return saying(access, "stage", () => stageBeside(access, options));
+}
+
+async function stageBeside(access: DatabaseAccess, options: StageOptions): Promise<StagedDatabase> {
   const database = stagedDatabase(access.target.database, access.run);
   const guide = await checkLive(access, options.protected);
   const folder = await clientFolder(options.protected.serverVersion, options.deadline);

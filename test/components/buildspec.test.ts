@@ -12,7 +12,7 @@ describe("buildspec", () => {
     assert.deepEqual(parse(text), {
       version: 0.2,
       env: { shell: "bash" },
-      phases: { build: { commands: ["echo a", "set -euo pipefail\npg_dump | gzip > dump"] } },
+      phases: { build: { commands: ["echo a", "set -euo pipefail; pg_dump | gzip > dump"] } },
     });
     assert.match(text, /^version: 0\.2$/m);
   });

@@ -136,6 +136,14 @@ describe("a run", () => {
     assert.equal(world.ec2.sent.filter(({ name }) => /Delete|Terminate/.test(name)).length, 0);
   });
 
+  it("whose restored files are not those that were protected is not healed, though the application is well", async () => {
+    await world.proven();
+    world.deploys(breaks);
+    world.wrongFiles = true;
+    assert.equal(await guard(world.build("guard:1", "guard"), environment), 4);
+    assert.match(lastLine(), /files in \/opt\/shop .* are not those that were protected/);
+  });
+
   it("that has a verdict keeps its colour, however often it is tried again", async () => {
     await world.proven();
     world.deploys(breaks);
@@ -217,6 +225,19 @@ describe("a run", () => {
     assert.equal(await admit(world.build("deploy:1", "admit"), environment), 0);
     assert.equal(await admit(world.build("deploy:1", "admit"), environment), 0);
     await assert.rejects(admit(world.build("deploy:2", "admit"), environment), /good for one deploy/);
+  });
+
+  it("admits one of two that ask at the same moment", async () => {
+    await world.proven();
+    const at = new Date().toISOString();
+    const deadline = new Date(Date.now() + 60_000).toISOString();
+    await world.store.writeRun(run, "ticket", { at, build: "guard:1", deadline });
+    const create = world.objects.create.bind(world.objects);
+    world.objects.create = async (key, body) => {
+      await create(key, JSON.stringify({ at, build: "deploy:2" }));
+      return create(key, body);
+    };
+    await assert.rejects(admit(world.build("deploy:1", "admit"), environment), /build deploy:2 was admitted/);
   });
 
   it("admits nobody on a ticket whose time has passed, or without one", async () => {

@@ -46,6 +46,8 @@ export class World {
   readonly status: Record<string, number> = { "vol-0live": 200, "vol-0copy": 200 };
   /** SSM commands of the release that still run. */
   commands: string[] = [];
+  /** The restored volume has other files than the protected one had. */
+  wrongFiles = false;
   /** Names of EC2 operations that are denied. */
   readonly denied = new Set<string>();
   /** Runs before each read of a fact that is not there: time passes only when somebody looks. */
@@ -181,7 +183,8 @@ export class World {
     return new FakeClient({
       SendCommand: () => ({ Command: { CommandId: "c-own" } }),
       GetCommandInvocation: () => {
-        const good = this.instances[instanceId]?.root === "vol-0copy" || this.status["vol-0live"] === 200;
+        const restored = this.instances[instanceId]?.root === "vol-0copy";
+        const good = restored ? !this.wrongFiles : this.status["vol-0live"] === 200;
         return { Status: "Success", StandardOutputContent: `files ${good ? goodFiles : badFiles} 3\n` };
       },
       ListCommands: () => ({ Commands: this.commands.map((CommandId) => ({ CommandId, Status: "InProgress" })) }),

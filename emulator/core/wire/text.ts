@@ -61,6 +61,6 @@ function readNumber(text: string): number {
 export function writeText(schema: NormalizedSchema, value: unknown, format: TimestampFormat): string {
   if (value instanceof Date) return writeTimestamp(value, timestampFormat(schema, format));
   if (value instanceof Uint8Array) return Buffer.from(value).toString("base64");
-  if (typeof value === "object") throw new Error(`${schema.getName() ?? "A member"} is no simple value`);
-  return String(value);
+  if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") return String(value);
+  throw new Error(`${schema.getName() ?? "A member"} is no simple value`);
 }

@@ -87,9 +87,10 @@ const matchTypes: Readonly<Record<string, (argument: unknown) => Matcher>> = {
 function anythingBut(argument: unknown): Matcher {
   if (isObject(argument)) return compileMatcher(argument);
   const list: readonly unknown[] = Array.isArray(argument) ? argument : [argument];
-  if (list.length === 0 || !list.every((each) => typeof each === "string" || typeof each === "number"))
+  const excluded = list.filter((each) => typeof each === "string" || typeof each === "number");
+  if (list.length === 0 || excluded.length < list.length)
     throw invalid("anything-but must have a value, or a list of values");
-  return (values) => values.some((value) => list.includes(value));
+  return (values) => values.some((value) => excluded.some((each) => each === value));
 }
 
 function textMatcher(argument: unknown, test: (text: string, part: string) => boolean, type: string): Matcher {

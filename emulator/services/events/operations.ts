@@ -53,7 +53,7 @@ const putRule = operation<PutRuleCommandInput, PutRuleCommandOutput>({
       description: input.Description,
       // "If you are updating an existing rule, any tags you specify are ignored."
       tags: existing?.tags ?? tagsOf(input.Tags),
-      targets: existing?.targets ?? new Map(),
+      targets: existing?.targets ?? new Map<string, Target>(),
     };
     store.rules.set(name, fresh);
     return { RuleArn: fresh.arn };

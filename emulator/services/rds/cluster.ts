@@ -105,7 +105,7 @@ export class Cluster {
     try {
       await Promise.race([this.answers(), failed]);
     } catch (error) {
-      throw new Error(`${(error as Error).message}; its log ends with: ${await this.logEnd()}`);
+      throw new Error(`${(error as Error).message}; its log ends with: ${await this.logEnd()}`, { cause: error });
     }
   }
 

@@ -1,6 +1,7 @@
 /** What programs ask of the account and the Region: `aws.getCallerIdentity()` and its siblings. */
 import { GetCallerIdentityCommand } from "@aws-sdk/client-sts";
 import { InvokeDefinition } from "../../core/definitions";
+import { text } from "../properties";
 
 const getCallerIdentity: InvokeDefinition = {
   token: "aws:index/getCallerIdentity:getCallerIdentity",
@@ -14,9 +15,9 @@ const getRegion: InvokeDefinition = {
   token: "aws:index/getRegion:getRegion",
   invoke: (args, { cloud }) => {
     const { region } = cloud;
-    const asked = args.region ?? args.name;
-    if (asked !== undefined && asked !== region)
-      return Promise.reject(new Error(`The Region ${String(asked)} is not emulated: there is only ${region}`));
+    const asked = text(args, "region") ?? text(args, "name") ?? region;
+    if (asked !== region)
+      return Promise.reject(new Error(`The Region ${asked} is not emulated: there is only ${region}`));
     const description = region === "us-east-1" ? "US East (N. Virginia)" : region;
     return Promise.resolve({
       id: region,

@@ -82,7 +82,7 @@ export async function startServer(parameters: Record<string, string> = {}): Prom
       const connection = await client(database);
       try {
         const result: unknown = await connection.query(text);
-        const last = Array.isArray(result) ? result.at(-1) : result;
+        const last: unknown = Array.isArray(result) ? result.at(-1) : result;
         return (last as { rows: Record<string, unknown>[] }).rows;
       } finally {
         await connection.end();
