@@ -8,7 +8,7 @@ import type { BuildNetwork } from "./command-project";
 import { DemoNetwork } from "./demo-network";
 import { InvalidArgumentsError, refuseProblems } from "./errors";
 import { nameProblems } from "./names";
-import { demoInstanceStatements, policy, trustPolicy } from "./policies";
+import { demoInstanceStatements, demoSeedStatements, policy, trustPolicy } from "./policies";
 import { PrivateBucket } from "./private-bucket";
 import { rdsCertificates } from "./rds-certificates";
 import { currentSite } from "./site";
@@ -104,7 +104,8 @@ export class DemoEnvironment extends pulumi.ComponentResource {
     const masterSecretArn = database.masterUserSecrets.apply(masterSecret);
     const secret = this.createApplicationSecret(name);
     const uploads = this.uploadApplication(name, args, files, bucket);
-    const profile = this.createInstanceProfile(name, bucket, masterSecretArn, secret);
+    const role = this.createInstanceRole(name);
+    const profile = this.createInstanceProfile(name, role, bucket, secret);
     const instance = this.createInstance(name, args, {
       network,
       group: groups.instance,
@@ -119,7 +120,7 @@ export class DemoEnvironment extends pulumi.ComponentResource {
     this.jobsSecurityGroupId = groups.jobs.id;
     this.buildNetwork = {
       vpcId: network.vpcId,
-      subnetIds: network.privateSubnetIds,
+      subnetIds: network.buildSubnetIds,
       securityGroupIds: [groups.jobs.id],
     };
     this.bucket = bucket.bucket;
@@ -134,7 +135,7 @@ export class DemoEnvironment extends pulumi.ComponentResource {
     this.databasePort = database.port;
     this.masterSecretArn = masterSecretArn;
     this.applicationSecretArn = secret.arn;
-    this.seeded = this.seed(name, args, files, bucket);
+    this.seeded = this.seed(name, args, files, bucket, this.allowSeeding(name, role));
     this.registerOutputs({
       instanceId: this.instanceId,
       applicationUrl: this.applicationUrl,
@@ -260,21 +261,24 @@ export class DemoEnvironment extends pulumi.ComponentResource {
     return { files: Object.keys(assets), objects };
   }
 
-  private createInstanceProfile(
-    name: string,
-    bucket: PrivateBucket,
-    masterSecretArn: pulumi.Output<string>,
-    secret: aws.secretsmanager.Secret,
-  ) {
-    const parent = { parent: this };
-    const role = new aws.iam.Role(
+  private createInstanceRole(name: string): aws.iam.Role {
+    return new aws.iam.Role(
       `${name}-instance-role`,
       {
         description: `The instance of ${name}`,
         assumeRolePolicy: JSON.stringify(trustPolicy("ec2.amazonaws.com")),
       },
-      parent,
+      { parent: this },
     );
+  }
+
+  private createInstanceProfile(
+    name: string,
+    role: aws.iam.Role,
+    bucket: PrivateBucket,
+    secret: aws.secretsmanager.Secret,
+  ): pulumi.Output<string> {
+    const parent = { parent: this };
     const managed = new aws.iam.RolePolicyAttachment(
       `${name}-instance-ssm`,
       {
@@ -286,15 +290,19 @@ export class DemoEnvironment extends pulumi.ComponentResource {
       parent,
     );
     const document = pulumi
-      .all([bucket.arn, masterSecretArn, secret.arn])
-      .apply(([bucketArn, master, application]) =>
-        JSON.stringify(
-          policy(...demoInstanceStatements({ bucketArn, masterSecretArn: master, applicationSecretArn: application })),
-        ),
-      );
+      .all([bucket.arn, secret.arn])
+      .apply(([bucketArn, secretArn]) => JSON.stringify(policy(...demoInstanceStatements(bucketArn, secretArn))));
     const attached = new aws.iam.RolePolicy(`${name}-instance-policy`, { role: role.name, policy: document }, parent);
     const profile = new aws.iam.InstanceProfile(`${name}-instance`, { role: role.name }, parent);
     return pulumi.all([profile.name, managed.id, attached.id]).apply(([profileName]) => profileName);
+  }
+
+  /** Apart from the rest, so that the instance boots while the database, which takes minutes, is being made. */
+  private allowSeeding(name: string, role: aws.iam.Role): aws.iam.RolePolicy {
+    const document = pulumi
+      .all([this.masterSecretArn, this.applicationSecretArn])
+      .apply(([master, application]) => JSON.stringify(policy(...demoSeedStatements(master, application))));
+    return new aws.iam.RolePolicy(`${name}-seed-policy`, { role: role.name, policy: document }, { parent: this });
   }
 
   private createInstance(
@@ -343,6 +351,7 @@ export class DemoEnvironment extends pulumi.ComponentResource {
     args: DemoEnvironmentArgs,
     files: DemoFiles,
     bucket: PrivateBucket,
+    allowed: aws.iam.RolePolicy,
   ): pulumi.Output<string> {
     const source =
       args.dataFile !== undefined
@@ -372,7 +381,7 @@ export class DemoEnvironment extends pulumi.ComponentResource {
         // A new database is empty; nothing else is a reason to fill it.
         triggers: [this.databaseArn],
       },
-      { parent: this },
+      { parent: this, dependsOn: [allowed] },
     );
     return seeding.id;
   }

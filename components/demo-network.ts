@@ -16,9 +16,12 @@ export interface DemoNetworkArgs {
  */
 export class DemoNetwork extends pulumi.ComponentResource {
   readonly vpcId: pulumi.Output<string>;
+  /** Resolves when the subnets have their way out, as do the {@link buildSubnetIds}. */
   readonly publicSubnetIds: pulumi.Output<string[]>;
-  /** Resolves when the subnets have their routes. */
+  /** Resolves at once: a database, which calls nobody, need not wait for the NAT gateway. */
   readonly privateSubnetIds: pulumi.Output<string[]>;
+  /** The private subnets, once whoever is in them reaches AWS. */
+  readonly buildSubnetIds: pulumi.Output<string[]>;
 
   constructor(name: string, args: DemoNetworkArgs = {}, opts?: pulumi.ComponentResourceOptions) {
     super("protected-pipeline:index:DemoNetwork", name, knownInputs(args), opts);
@@ -70,7 +73,8 @@ export class DemoNetwork extends pulumi.ComponentResource {
 
     this.vpcId = vpc.id;
     this.publicSubnetIds = whenReady(publicSubnets, publicRoutes.ready, endpoint);
-    this.privateSubnetIds = whenReady(privateSubnets, privateRoutes.ready, endpoint);
+    this.privateSubnetIds = pulumi.all(privateSubnets.map((each) => each.id));
+    this.buildSubnetIds = whenReady(privateSubnets, privateRoutes.ready, endpoint);
     this.registerOutputs({
       vpcId: this.vpcId,
       publicSubnetIds: this.publicSubnetIds,

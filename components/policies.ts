@@ -521,21 +521,22 @@ export function startBuildStatements(site: Site, project: string): Statement[] {
 
 // The demo's instance --------------------------------------------------------------------------------------------------
 
-export interface DemoInstanceScope {
-  readonly bucketArn: string;
-  readonly masterSecretArn: string;
-  readonly applicationSecretArn: string;
-}
-
-/** The application's host: its files, its password, and the master's secret for the one seeding. */
-export function demoInstanceStatements(scope: DemoInstanceScope): Statement[] {
+/** The application's host: its files, and where its database is. */
+export function demoInstanceStatements(bucketArn: string, applicationSecretArn: string): Statement[] {
   return [
     allow(
       ["s3:GetObject"],
-      ["application", "seed", "deployments"].map((prefix) => `${scope.bucketArn}/${prefix}/*`),
+      ["application", "seed", "deployments"].map((prefix) => `${bucketArn}/${prefix}/*`),
     ),
-    allow(["secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"], [scope.applicationSecretArn]),
-    allow(["secretsmanager:GetSecretValue"], [scope.masterSecretArn]),
+    allow(["secretsmanager:GetSecretValue"], [applicationSecretArn]),
+  ];
+}
+
+/** The seeding, on the instance: as the master it makes the application's role, and leaves its password. */
+export function demoSeedStatements(masterSecretArn: string, applicationSecretArn: string): Statement[] {
+  return [
+    allow(["secretsmanager:GetSecretValue"], [masterSecretArn]),
+    allow(["secretsmanager:PutSecretValue"], [applicationSecretArn]),
   ];
 }
 

@@ -49,7 +49,7 @@ export class ProviderServer {
       "grpc.max_receive_message_length": largestMessage,
       "grpc.max_send_message_length": largestMessage,
     });
-    this.server.addService(ResourceProviderService as grpc.ServiceDefinition, this.methods());
+    this.server.addService(ResourceProviderService, this.methods());
   }
 
   listen(): Promise<number> {
@@ -173,7 +173,12 @@ export class ProviderServer {
       return response;
     }
     const run = async (): Promise<ResourceState> => {
-      const updated = definition.update?.(request.getId(), plain(news.values), plain(olds.values), this.options.context);
+      const updated = definition.update?.(
+        request.getId(),
+        plain(news.values),
+        plain(olds.values),
+        this.options.context,
+      );
       if (!updated) throw new Error(`${definition.type} is never updated in place`);
       return updated;
     };
@@ -272,7 +277,7 @@ function secretInputs(definition: ResourceDefinition): readonly Path[] {
 }
 
 function membersOf(properties: Struct | undefined): Record<string, unknown> {
-  return properties ? (properties.toJavaScript() as Record<string, unknown>) : {};
+  return properties ? properties.toJavaScript() : {};
 }
 
 /** `urn:pulumi:<stack>::<project>::<parent types>$<type>::<name>` */

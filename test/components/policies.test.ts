@@ -3,6 +3,7 @@ import {
   admitStatements,
   demoDeployStatements,
   demoInstanceStatements,
+  demoSeedStatements,
   guardStatements,
   pipelineStatements,
   policy,
@@ -47,11 +48,8 @@ const all: Record<string, Statement[]> = {
     projects: ["shop-protect"],
   }),
   starter: startBuildStatements(site, "shop-rescue"),
-  demoInstance: demoInstanceStatements({
-    bucketArn: "arn:aws:s3:::releases",
-    masterSecretArn: secretArn,
-    applicationSecretArn: `${secretArn}2`,
-  }),
+  demoInstance: demoInstanceStatements("arn:aws:s3:::releases", `${secretArn}2`),
+  demoSeed: demoSeedStatements(secretArn, `${secretArn}2`),
   demoDeploy: demoDeployStatements(site, "arn:aws:s3:::releases", instanceArn),
 };
 for (const [job, statements] of Object.entries(jobs)) {

@@ -19,7 +19,7 @@ export class LanguageHost {
   private engine = "";
 
   private constructor() {
-    this.server.addService(LanguageRuntimeService as grpc.ServiceDefinition, {
+    this.server.addService(LanguageRuntimeService, {
       handshake: answer((request: messages.LanguageHandshakeRequest) => {
         this.engine = request.getEngineAddress();
         return new messages.LanguageHandshakeResponse();

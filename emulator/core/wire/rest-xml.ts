@@ -91,7 +91,7 @@ async function readPayload(
 
 function readXml(schema: NormalizedSchema, bytes: Buffer): unknown {
   try {
-    return xmlReader.read(schema as never, bytes);
+    return xmlReader.read(schema, bytes);
   } catch {
     throw new AwsError(
       "MalformedXML",

@@ -5,7 +5,6 @@
 import * as model from "@aws-sdk/client-ec2";
 import * as path from "node:path";
 import type { Install } from "../../core/definitions";
-import { installElastio } from "../../elastio";
 import { catalogOperations } from "./operations/catalog";
 import { instanceOperations } from "./operations/instances";
 import { networkOperations } from "./operations/network";
@@ -28,8 +27,6 @@ export const install: Install = (cloud) => {
   const storage = new Storage(cloud, disks);
   const instances = new Instances(cloud, storage, fleet);
   store.runtime = { disks, fleet, storage, instances };
-  // What backs up instances comes with them.
-  installElastio(cloud);
   const groupChanged = (groupId: string): void => {
     const members = store.liveInstances().filter(({ securityGroupIds }) => securityGroupIds.includes(groupId));
     instances.followNetwork(members);

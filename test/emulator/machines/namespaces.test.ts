@@ -147,7 +147,7 @@ describe("A machine", () => {
     const machine = await boot();
     const mark = `7${process.pid}`;
     await shell(machine, `setsid sleep ${mark} > /dev/null 2>&1 & disown`);
-    assert.equal(sleepers(mark), 1);
+    await until(() => sleepers(mark) === 1);
     await machine.stop();
     assert.equal(sleepers(mark), 0);
     assert.equal(machine.running, false);
@@ -170,7 +170,7 @@ describe("A machine", () => {
       });`;
     const parent = spawn(process.execPath, ["-r", "ts-node/register/transpile-only", "-e", program]);
     await once(parent.stdout, "data");
-    assert.equal(sleepers(mark), 1);
+    await until(() => sleepers(mark) === 1);
     parent.kill("SIGKILL");
     await once(parent, "exit");
     for (const end = Date.now() + 10_000; sleepers(mark) > 0 && Date.now() < end;) await new Promise(setImmediate);
@@ -186,6 +186,14 @@ describe("A machine", () => {
     assert.equal(execFileSync("setpriv", args, { encoding: "utf8", env: { ...process.env, HOME: "/tmp" } }), "fine\n");
   });
 });
+
+/** Waits for a condition, with a deadline. */
+async function until(condition: () => boolean): Promise<void> {
+  for (const end = Date.now() + 10_000; !condition(); ) {
+    assert.ok(Date.now() < end, "waited too long");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
 
 /** The processes of the host that sleep for that long. */
 function sleepers(seconds: string): number {
