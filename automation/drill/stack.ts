@@ -62,11 +62,14 @@ export class EphemeralStack {
 
   /** Creates everything. The result's history would hold plain secrets: it is not asked for. */
   async up(signal: AbortSignal, onEvent: (event: EngineEvent) => void): Promise<Outputs> {
+    // The Automation API ignores a signal that is aborted already.
+    signal.throwIfAborted();
     const result = await this.stack.up({ showSecrets: false, signal, onEvent, onError: () => undefined });
     return plain(result.outputs);
   }
 
   async destroy(signal: AbortSignal, onEvent: (event: EngineEvent) => void): Promise<void> {
+    signal.throwIfAborted();
     await this.stack.destroy({ showSecrets: false, signal, onEvent });
     await this.stack.workspace.removeStack(this.stack.name);
   }

@@ -107,6 +107,6 @@ SQL
   reclose=""
 fi
 admin -c 'SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY datname COLLATE "C"' > out/databases.txt
-(cd out && sha256sum -- * | tee SHA256SUMS)
+(cd out && sha256sum -- *.sql *.txt > SHA256SUMS && cat SHA256SUMS)
 tar -C out -cf - . | aws s3 cp --quiet - "s3://$TRUTH_BUCKET/$TRUTH_KEY"
 )`;

@@ -71,7 +71,7 @@ $$;
 COMMENT ON FUNCTION touch_order() IS 'Keeps orders.updated_at';
 CREATE TRIGGER orders_touch BEFORE UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION touch_order();
 
-UPDATE products SET manual = lo_from_bytea(0, convert_to(repeat('How to use a thing. ', 500), 'UTF8')) WHERE id = 1;
+UPDATE products SET manual = lo_from_bytea(100001, convert_to(repeat('How to use a thing. ', 500), 'UTF8')) WHERE id = 1;
 
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO shop_app;
 GRANT INSERT, UPDATE ON orders, order_items, customers, events TO shop_app;

@@ -64,23 +64,27 @@ async function compare(access: DatabaseAccess, admin: Client, options: ProveOpti
     everyone.push(watcher);
     const catalogs = await catalogMarker(watcher);
     const schema = await restoredSchemaHash(access, staged.database, folder, deadline);
-    const sealedAt = await close(admin, staged, everyone, deadline);
+    // Before the closing, so that the closing is the last write to what the seal covers.
+    await copySharedProperties(admin, options.protected.oid, staged.oid);
+    const { sealedAt, seal } = await close(admin, staged, everyone, deadline);
     if ((await catalogMarker(watcher)) !== catalogs) {
       throw new Error(`somebody changed the schema of ${staged.database} while it was proven`);
     }
     const contents = await readContents(sessions);
     const local = await localProperties(watcher);
     await all(everyone.map(end));
-    await copySharedProperties(admin, options.protected.oid, staged.oid);
     const properties = propertiesHash([...(await sharedProperties(admin, staged.oid)), ...local]);
     const found = differences(expected, { ...contents, schema, properties });
     if (found.length > 0) throw new Error(await explain(access, admin, options, local, found));
+    if ((await readSeal(admin, staged.oid)) !== seal) {
+      throw new Error(`somebody opened or altered ${staged.database} while its rows were compared`);
+    }
     const relations = Object.values(expected.relations);
     const rows = relations.reduce((sum, relation) => sum + BigInt(relation.rows), 0n);
     return {
       compared: `${relations.length} tables, ${rows.toLocaleString("en-US")} rows`,
       sealedAt,
-      seal: await readSeal(admin, staged.oid),
+      seal,
     };
   } finally {
     clearTimeout(timer);
@@ -88,14 +92,17 @@ async function compare(access: DatabaseAccess, admin: Client, options: ProveOpti
   }
 }
 
-/** Closes the database to connections, and ends whoever else is in there. */
+/**
+ * Closes the database to connections, and ends whoever else is in there. The seal is read in the transaction that
+ * closes it: read later, it would cover what somebody did in between.
+ */
 async function close(
   admin: Client,
   staged: ProveOptions["staged"],
   own: readonly Client[],
   deadline: Date,
-): Promise<string> {
-  await admin.query(`ALTER DATABASE ${quoted(staged.database)} ALLOW_CONNECTIONS false`);
+): Promise<{ sealedAt: string; seal: string }> {
+  const seal = await sealing(admin, staged);
   const sealedAt = new Date().toISOString();
   const pids = await Promise.all(
     own.map((client) => one<{ pid: number }>(client, "SELECT pg_catalog.pg_backend_pid() AS pid")),
@@ -106,10 +113,23 @@ async function close(
         WHERE datid = $1 AND backend_type <> 'autovacuum worker' AND pid <> ALL ($2::int[])`,
       [staged.oid, pids.map(({ pid }) => pid)],
     );
-    if (rows.length === 0) return sealedAt;
+    if (rows.length === 0) return { sealedAt, seal };
     remaining(deadline, `end the sessions in ${staged.database}: ${rows.map(({ pid }) => pid).join(", ")}`);
     for (const { pid } of rows) await admin.query("SELECT pg_catalog.pg_terminate_backend($1)", [pid]);
     await pause(10);
+  }
+}
+
+async function sealing(admin: Client, { database, oid }: ProveOptions["staged"]): Promise<string> {
+  await admin.query("BEGIN");
+  try {
+    await admin.query(`ALTER DATABASE ${quoted(database)} ALLOW_CONNECTIONS false`);
+    const seal = await readSeal(admin, oid);
+    await admin.query("COMMIT");
+    return seal;
+  } catch (error) {
+    await admin.query("ROLLBACK").catch(() => undefined);
+    throw error;
   }
 }
 

@@ -29,13 +29,14 @@ describe("a release's deploy.sh", () => {
 echo "$(basename "$0") $*" >> '${log}'
 [ "$1 $2" != "s3 cp" ] || cat > /dev/null
 for word in "$@"; do case "$word" in file://*) node -e 'JSON.parse(require("fs").readFileSync(process.argv[1].slice(7)))' "$word" || exit 9 ;; esac; done
-if [[ "$(basename "$0") $*" =~ ${failing} ]]; then exit 3; fi
+if [[ "$(basename "$0") $*" =~ $FAILING ]]; then exit 3; fi
 [ "$2" != send-command ] || echo command-1
 `;
     for (const name of ["aws", "psql"]) fs.writeFileSync(path.join(folder, name), program, { mode: 0o755 });
     const environment = {
       PATH: `${folder}:${process.env.PATH ?? ""}`,
       TMPDIR: folder,
+      FAILING: failing,
       INSTANCE_ID: "i-0123456789abcdef0",
       RELEASE_BUCKET: "releases",
       RUN_ID: "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed",

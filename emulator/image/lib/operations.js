@@ -120,9 +120,8 @@ async function sendBySdk(service, name, options, members) {
   const Client = Object.entries(sdk).find(([key]) => key.endsWith("Client") && key !== "__Client")[1];
   const client = new Client({ forcePathStyle: true });
   try {
-    const { $metadata: _metadata, ...output } = await client.send(
-      new Command({ ...given, ...inputOf(options, members, types) }),
-    );
+    const output = await client.send(new Command({ ...given, ...inputOf(options, members, types) }));
+    delete output.$metadata;
     if (typeof output.Body?.transformToString === "function") output.Body = await output.Body.transformToString();
     return output;
   } catch (error) {

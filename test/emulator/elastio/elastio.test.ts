@@ -231,7 +231,6 @@ describe("The vault's chunks", () => {
   });
 });
 
-// eslint-disable-next-line @typescript-eslint/require-await
 async function* pieces(bytes: Buffer, size: number): AsyncGenerator<Buffer> {
   for (let start = 0; start < bytes.length; start += size) yield bytes.subarray(start, start + size);
 }

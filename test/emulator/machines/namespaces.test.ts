@@ -169,12 +169,15 @@ describe("A machine", () => {
         machine.run({ command: ["sh", "-c", "echo started; exec sleep ${mark}"] }).stdout.pipe(process.stdout);
       });`;
     const parent = spawn(process.execPath, ["-r", "ts-node/register/transpile-only", "-e", program]);
-    await once(parent.stdout, "data");
-    await until(() => sleepers(mark) === 1);
-    parent.kill("SIGKILL");
-    await once(parent, "exit");
-    for (const end = Date.now() + 10_000; sleepers(mark) > 0 && Date.now() < end;) await new Promise(setImmediate);
-    assert.equal(sleepers(mark), 0);
+    const gone = once(parent, "exit");
+    try {
+      await once(parent.stdout, "data");
+      await until(() => sleepers(mark) === 1);
+    } finally {
+      parent.kill("SIGKILL");
+    }
+    await gone;
+    await until(() => sleepers(mark) === 0);
   });
 
   it("works for a user who is not root", function () {
@@ -189,7 +192,7 @@ describe("A machine", () => {
 
 /** Waits for a condition, with a deadline. */
 async function until(condition: () => boolean): Promise<void> {
-  for (const end = Date.now() + 10_000; !condition(); ) {
+  for (const end = Date.now() + 10_000; !condition();) {
     assert.ok(Date.now() < end, "waited too long");
     await new Promise((resolve) => setTimeout(resolve, 10));
   }

@@ -42,7 +42,9 @@ async function writeSettings(folder: string, emulator: Emulator): Promise<void> 
 }
 
 describe("The project, by the plain CLI", () => {
-  it("comes up from Pulumi.yaml and index.ts, shows no change after that, and goes away", async () => {
+  it("comes up from Pulumi.yaml and index.ts, shows no change after that, and goes away", async function () {
+    // A database cluster, an instance and its seeding, planned four times: 30 s on two free cores.
+    this.timeout(600_000);
     await withFolder(async (folder) => {
       const emulator = await startEmulator({ directory: folder });
       const { host, environment } = await LanguageHost.start();

@@ -1,7 +1,7 @@
 import * as assert from "node:assert/strict";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "pg";
-import { type AdminSession, connect, openAdmin, type SwapPair } from "../../../jobs/database";
+import { type AdminSession, connect, openAdmin, proveDatabase, type SwapPair } from "../../../jobs/database";
 import { soon, startServer, type TestServer } from "./cluster";
 import { createShop, prepare, type Prepared } from "./fixture";
 
@@ -221,6 +221,24 @@ describe("the cut-over of a database", function () {
       assert.equal((await names())[pair.liveOid], "shop");
     });
   }
+
+  it("is refused as well when it was opened while its rows were being compared", async () => {
+    const { staged, protected: made } = prepared;
+    let over = false;
+    const proving = proveDatabase(server.access(), { deadline: soon(), protected: made, staged }).finally(() => {
+      over = true;
+    });
+    const closed = "SELECT 1 FROM pg_database WHERE NOT datallowconn AND datname = 'shop_staged_1b9d6bcd'";
+    const open = `ALTER DATABASE ${staged.database} ALLOW_CONNECTIONS`;
+    await server.sql(`${open} true`, "postgres");
+    while (!over && (await server.sql(closed, "postgres")).length === 0) await pause(1);
+    await server.sql(`${open} true`, "postgres");
+    await server.sql(`${open} false`, "postgres");
+    const proven = await proving.catch((error: Error) => error);
+    // Whichever came first: the proof fails, or the seal that it gave does not hold.
+    if (proven instanceof Error) assert.match(proven.message, /opened or altered|is closed|not equal/);
+    else await assert.rejects(admin.checkSeal([{ ...pair, seal: proven.seal }], soon()), /opened or altered/);
+  });
 
   it("keeps its seal through autovacuum's work on the server", async () => {
     await server.cluster.administer("VACUUM FREEZE pg_database");

@@ -91,7 +91,7 @@ function given(properties: Properties, names: readonly string[], shape: Properti
     const values = block(properties, name) ?? {};
     return [name, Object.fromEntries(Object.keys(members).map((member) => [member, values[member]]))];
   });
-  return Object.fromEntries(entries);
+  return Object.fromEntries(entries) as Properties;
 }
 
 function runRequest(inputs: Properties): ec2.RunInstancesCommandInput {
