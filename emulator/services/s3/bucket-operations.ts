@@ -156,7 +156,7 @@ function configuration<Put extends BucketInput>(definition: Configuration<Put>):
   const put = operation<Put, object>({
     name: definition.put,
     // The checksums of the request's body are verified by what reads it.
-    honours: [...common, "ContentMD5", "ChecksumAlgorithm", ...definition.honours],
+    honours: [...common, "ChecksumAlgorithm", ...definition.honours],
     authorize: (input, call) => [onBucket(call, input.Bucket, actions.put)],
     handle: (input, call) => definition.set(ownedBucket(input, call), input) ?? {},
   });
@@ -186,7 +186,7 @@ function configuration<Put extends BucketInput>(definition: Configuration<Put>):
 const versioning = configuration<PutBucketVersioningCommandInput>({
   put: "PutBucketVersioning",
   get: "GetBucketVersioning",
-  honours: ["VersioningConfiguration.Status"],
+  honours: ["VersioningConfiguration.Status", "ContentMD5"],
   actions: { put: "PutBucketVersioning", get: "GetBucketVersioning" },
   set: (bucket, input) => {
     const status = input.VersioningConfiguration?.Status;
@@ -201,7 +201,7 @@ const encryption = configuration<PutBucketEncryptionCommandInput>({
   put: "PutBucketEncryption",
   get: "GetBucketEncryption",
   delete: "DeleteBucketEncryption",
-  honours: ["ServerSideEncryptionConfiguration"],
+  honours: ["ServerSideEncryptionConfiguration", "ContentMD5"],
   actions: { put: "PutEncryptionConfiguration", get: "GetEncryptionConfiguration" },
   set: (bucket, input) => {
     const [rule, ...others] = input.ServerSideEncryptionConfiguration?.Rules ?? [];
@@ -246,7 +246,7 @@ const policy = configuration<PutBucketPolicyCommandInput>({
   put: "PutBucketPolicy",
   get: "GetBucketPolicy",
   delete: "DeleteBucketPolicy",
-  honours: ["Policy", "ConfirmRemoveSelfBucketAccess"],
+  honours: ["Policy", "ConfirmRemoveSelfBucketAccess", "ContentMD5"],
   actions: { put: "PutBucketPolicy", get: "GetBucketPolicy", delete: "DeleteBucketPolicy" },
   set: (bucket, input) => {
     const text = input.Policy ?? "";
@@ -262,7 +262,7 @@ const ownershipControls = configuration<PutBucketOwnershipControlsCommandInput>(
   put: "PutBucketOwnershipControls",
   get: "GetBucketOwnershipControls",
   delete: "DeleteBucketOwnershipControls",
-  honours: ["OwnershipControls"],
+  honours: ["OwnershipControls", "ContentMD5"],
   actions: { put: "PutBucketOwnershipControls", get: "GetBucketOwnershipControls" },
   set: (bucket, input) => {
     const [rule, ...others] = input.OwnershipControls?.Rules ?? [];
@@ -278,7 +278,7 @@ const publicAccessBlock = configuration<PutPublicAccessBlockCommandInput>({
   put: "PutPublicAccessBlock",
   get: "GetPublicAccessBlock",
   delete: "DeletePublicAccessBlock",
-  honours: ["PublicAccessBlockConfiguration"],
+  honours: ["PublicAccessBlockConfiguration", "ContentMD5"],
   actions: { put: "PutBucketPublicAccessBlock", get: "GetBucketPublicAccessBlock" },
   set: (bucket, input) => {
     const given = input.PublicAccessBlockConfiguration;
@@ -302,7 +302,7 @@ const tagging = configuration<PutBucketTaggingCommandInput>({
   put: "PutBucketTagging",
   get: "GetBucketTagging",
   delete: "DeleteBucketTagging",
-  honours: ["Tagging"],
+  honours: ["Tagging", "ContentMD5"],
   actions: { put: "PutBucketTagging", get: "GetBucketTagging" },
   set: (bucket, input) => {
     const tags = input.Tagging?.TagSet ?? [];

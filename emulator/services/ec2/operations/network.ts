@@ -1,6 +1,6 @@
 /** The network: VPCs, subnets, gateways, addresses, routes, endpoints. */
 import type * as ec2 from "@aws-sdk/client-ec2";
-import { AwsError, type Call, type Cloud, type Operation } from "../../../core/definitions";
+import { AwsError, type Call, type Cloud, type Operation, operation } from "../../../core/definitions";
 import { contains, parseCidr } from "../cidr";
 import { newGroup } from "./security-groups";
 import type { Ec2Store, RouteTableRecord, SubnetRecord, VpcRecord } from "../store";
@@ -114,7 +114,8 @@ function vpcOperations(cloud: Cloud, store: Ec2Store): Operation[] {
         throw new AwsError("InvalidParameterValue", `Value (${String(Attribute)}) for parameter attribute is invalid.`);
       },
     }),
-    ec2Operation<ec2.ModifyVpcAttributeCommandInput, ec2.ModifyVpcAttributeCommandOutput>({
+    // The model gives this one no DryRun.
+    operation<ec2.ModifyVpcAttributeCommandInput, ec2.ModifyVpcAttributeCommandOutput>({
       name: "ModifyVpcAttribute",
       honours: ["VpcId", "EnableDnsSupport", "EnableDnsHostnames"],
       authorize: ({ VpcId = "" }) => [onResource(cloud, "ModifyVpcAttribute", "vpc", VpcId, store.vpcs.find(VpcId))],
@@ -201,7 +202,8 @@ function subnetOperations(cloud: Cloud, store: Ec2Store): Operation[] {
         return { Subnets: items, NextToken };
       },
     }),
-    ec2Operation<ec2.ModifySubnetAttributeCommandInput, ec2.ModifySubnetAttributeCommandOutput>({
+    // The model gives this one no DryRun.
+    operation<ec2.ModifySubnetAttributeCommandInput, ec2.ModifySubnetAttributeCommandOutput>({
       name: "ModifySubnetAttribute",
       honours: ["SubnetId", "MapPublicIpOnLaunch"],
       authorize: ({ SubnetId = "" }) => [
