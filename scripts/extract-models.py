@@ -4,7 +4,7 @@
 For every operation of the emulator: its input's shapes with required members, patterns, lengths, ranges and enums;
 no prose. Writes test/models/<service>.json. Run it when an operation is added:
 
-    pip install botocore && node scripts/run.js emulator/list-operations.ts | python3 scripts/extract-models.py
+    pip install botocore && node -r ts-node/register/transpile-only test/support/list-operations.ts | python3 scripts/extract-models.py
 
 Reads lines `service Operation` from standard input.
 """
@@ -17,11 +17,13 @@ import sys
 import botocore
 
 KEPT = ("type", "required", "min", "max", "pattern", "enum", "union", "flattened")
+# Signing names that differ from botocore's folders.
+FOLDERS = {"monitoring": "cloudwatch"}
 OUTPUT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "test", "models")
 
 
 def model_of(service):
-    folder = os.path.join(os.path.dirname(botocore.__file__), "data", service)
+    folder = os.path.join(os.path.dirname(botocore.__file__), "data", FOLDERS.get(service, service))
     newest = sorted(glob.glob(os.path.join(folder, "*", "service-2.json*")))[-1]
     opener = gzip.open if newest.endswith(".gz") else open
     with opener(newest) as file:
