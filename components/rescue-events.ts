@@ -56,7 +56,7 @@ export function rescueEvents(pipeline: Plan["pipeline"], guardProject: string): 
 
 /** EventBridge puts a string's quotes itself, so the template has none around a value. */
 function startWith(variables: Readonly<Record<string, string>>): Pick<RescueEvent, "paths" | "template"> {
-  const paths = Object.entries(variables).map(([name, path]) => [placeholder(name), path]);
+  const paths = Object.entries(variables).map(([name, path]): [string, string] => [placeholder(name), path]);
   const list = Object.keys(variables).map(
     (name) => `{"name":"${name}","type":"PLAINTEXT","value":<${placeholder(name)}>}`,
   );

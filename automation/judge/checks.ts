@@ -16,7 +16,7 @@ import type { Answer, DatabaseTruth, FilesTruth, InstanceTruth, Truth } from "./
 export interface Gathered {
   readonly expected: "healed" | "healthy";
   readonly databaseName: string;
-  /** True when the evidence has to hold a table that was not there before. */
+  /** True when the release is known to add a table: the evidence has to hold it. */
   readonly addsTable: boolean;
   readonly before: Outcome<Truth>;
   readonly after: Outcome<Truth>;
@@ -210,7 +210,7 @@ function judgeVerdict(gathered: Gathered): Judgement {
   return judged(verdict.verdict === gathered.expected, detail, `${detail} (it had to be ${gathered.expected})`);
 }
 
-/** The failed database, under its name, different from what was, and not a copy of what was restored. */
+/** The failed database, under its name, as the deploy left it and not as it was restored. */
 async function judgeEvidence(gathered: Gathered): Promise<Judgement> {
   const { before, after } = databases(gathered);
   const run = need(gathered.run);
@@ -221,7 +221,10 @@ async function judgeEvidence(gathered: Gathered): Promise<Judgement> {
   if (!after.databases.includes(name)) return failed(`there is no database ${name} on the server`);
   const sameTyped = await sameBytes(before.typed, after.evidenceTyped);
   const sameData = await sameBytes(before.data, after.evidenceData);
-  if (sameTyped && sameData) return failed(`${name} holds what was before the deploy, and not what the deploy left`);
+  if (sameTyped && sameData) {
+    if (!gathered.addsTable) return held(`${name} is kept: the release had changed nothing in it`);
+    return failed(`${name} holds what was before the deploy, and not what the deploy left`);
+  }
   const old = new Set(createdTables(await fs.readFile(before.typed, "utf8")));
   const added = createdTables(await fs.readFile(after.evidenceTyped, "utf8")).filter((table) => !old.has(table));
   if (gathered.addsTable && added.length === 0) return failed(`${name} lacks the table that the release adds`);

@@ -19,6 +19,7 @@ import type { Vault } from "./vault";
 const ELASTIO: Principal = { kind: "service", arn: "elastio" };
 const POLL_MS = 25;
 const SNAPSHOT_DEADLINE_MS = 60_000;
+const EARLY_ENDS = new Set(["EPIPE", "ECONNRESET", "ERR_STREAM_PREMATURE_CLOSE", "ERR_STREAM_DESTROYED"]);
 
 export class InstanceBackups {
   constructor(
@@ -109,7 +110,12 @@ export class InstanceBackups {
       tags: restoredTags(point),
     });
     await ready;
-    await this.unpack(contents.id, this.runtime.disks.folder(volume.VolumeId));
+    try {
+      await this.unpack(contents.id, this.runtime.disks.folder(volume.VolumeId));
+    } catch (error) {
+      await this.runtime.storage.deleteVolume(volume.VolumeId);
+      throw error;
+    }
     return volume;
   }
 
@@ -127,22 +133,27 @@ export class InstanceBackups {
   private async pack(folder: string) {
     // Sorted by name, so that equal folders give equal archives.
     const tar = spawn("tar", ["--create", "--sort=name", "--numeric-owner", "--directory", folder, "."], {
-      stdio: ["ignore", "pipe", "ignore"],
+      stdio: ["ignore", "pipe", "pipe"],
     });
-    const ended = exitOf(tar);
+    const ended = problemOf(tar);
     const stored = await this.vault.store(tar.stdout);
-    const code = await ended;
-    if (code !== 0) throw new Error(`tar ended with ${code}`);
+    const problem = await ended;
+    if (problem !== undefined) throw new Error(problem);
     return stored;
   }
 
   private async unpack(stream: string, folder: string): Promise<void> {
     const args = ["--extract", "--preserve-permissions", "--numeric-owner", "--directory", folder];
-    const tar = spawn("tar", args, { stdio: ["pipe", "ignore", "ignore"] });
-    const ended = exitOf(tar);
-    await pipeline(this.vault.read(stream), tar.stdin);
-    const code = await ended;
-    if (code !== 0) throw new Error(`tar ended with ${code}`);
+    const tar = spawn("tar", args, { stdio: ["pipe", "ignore", "pipe"] });
+    const ended = problemOf(tar);
+    // tar knows by itself where the archive ends, and may have gone before the last bytes are written.
+    const fed = pipeline(this.vault.read(stream), tar.stdin).then(
+      () => undefined,
+      (error: NodeJS.ErrnoException) => (EARLY_ENDS.has(error.code ?? "") ? undefined : error),
+    );
+    const [unread, problem] = await Promise.all([fed, ended]);
+    if (unread !== undefined) throw unread;
+    if (problem !== undefined) throw new Error(problem);
   }
 
   private get runtime(): Runtime {
@@ -152,10 +163,15 @@ export class InstanceBackups {
   }
 }
 
-function exitOf(child: ReturnType<typeof spawn>): Promise<number> {
+/** Why it failed, or undefined when it did not. */
+function problemOf(child: ReturnType<typeof spawn>): Promise<string | undefined> {
+  let complaint = "";
+  child.stderr?.on("data", (data: Buffer) => (complaint = (complaint + data.toString()).slice(-1_000)));
   return new Promise((resolve) => {
-    child.once("close", (code) => resolve(code ?? 1));
-    child.once("error", () => resolve(127));
+    child.once("error", (error) => resolve(error.message));
+    child.once("close", (code) =>
+      resolve(code === 0 ? undefined : `tar ended with ${code ?? "a signal"}: ${complaint.trim()}`),
+    );
   });
 }
 

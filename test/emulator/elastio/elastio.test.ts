@@ -180,7 +180,8 @@ describe("The elastio program", () => {
       await runCommand(environment, id, ["echo bad > /opt/state"]);
 
       const restore = await json(["ec2", "restore", "--rp", text(backup.data?.rp_id)]);
-      assert.equal((await finished(restore.job_id)).status, "Succeeded");
+      const restoring = await finished(restore.job_id);
+      assert.equal(restoring.status, "Succeeded", JSON.stringify(restoring.data));
 
       const restored = { Name: "tag:elastio:restored-from-rp", Values: [text(backup.data?.rp_id)] };
       const copy = await until("the copy", async () => {
