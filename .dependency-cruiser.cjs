@@ -5,7 +5,10 @@ const only = (from, allowed, comment) => ({
   comment,
   severity: "error",
   from: { path: `^${from}/` },
-  to: { path: "^(automation|components|demo|emulator|jobs|run|test|examples|scripts|index\\.ts)", pathNot: `^(${[from, ...allowed].join("|")})/` },
+  to: {
+    path: "^(automation|components|demo|emulator|jobs|run|test|examples|scripts|index\\.ts)",
+    pathNot: `^(${[from, ...allowed].join("|")})/`,
+  },
 });
 
 module.exports = {
@@ -15,7 +18,11 @@ module.exports = {
     only("components", ["run"], "Components make the plan; they know neither jobs nor the driver."),
     only("demo", ["run"], "The demo is what is protected; it knows nothing of its protection."),
     only("emulator", [], "The emulator stands where AWS stands: it knows nothing of the project."),
-    only("automation", ["components", "demo", "emulator", "run"], "The driver shares no code with the jobs that it judges."),
+    only(
+      "automation",
+      ["components", "demo", "emulator", "run"],
+      "The driver shares no code with the jobs that it judges.",
+    ),
     {
       name: "judge-is-independent",
       comment: "The outside judge shares no code with what it judges.",

@@ -1,9 +1,11 @@
 /** The command `emulator`: the embedded AWS for a shell. */
 import { startEmulator } from "../emulator/emulator";
 import { Refusal } from "./refusal";
+import { readSetup } from "./setup";
 
 /** Starts it, prints export lines, and stays until a signal. */
 export async function runEmulator(port: number): Promise<number> {
+  process.env.PROTECTED_PIPELINE_POSTGRES_BIN ??= readSetup().postgresBin;
   const emulator = await startEmulator({ port }).catch((error: unknown) => {
     throw inUse(error)
       ? new Refusal(`port ${port} of 127.0.0.1 is in use: give another, or none for a free one.`)

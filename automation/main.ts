@@ -40,7 +40,7 @@ function program(): Command {
       const { runEmulator } = require("./emulator") as typeof import("./emulator");
       process.exitCode = await runEmulator(wanted ?? 0);
     });
-  return root as Command;
+  return root;
 }
 
 function port(text: string): number {

@@ -114,7 +114,7 @@ export class Protection extends pulumi.ComponentResource {
       const problems = guardedProblems({ name, stageName, deploy, deployAction, project: this.projects.deploy });
       refuseProblems(`The guarded stage "${name}"`, problems);
       const guard = jobAction(guardAction, this.guard.projectName, deploy?.runOrder);
-      return { ...deployStage, name, actions: [...(actions ?? []), guard] } as Stage;
+      return { ...deployStage, name, actions: [...(actions ?? []), guard] };
     });
   }
 

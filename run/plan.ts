@@ -107,7 +107,7 @@ export function parsePlan(text: string): Plan {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw new Error(`the protection plan is not JSON: ${(error as Error).message}`);
+    throw new Error(`the protection plan is not JSON: ${(error as Error).message}`, { cause: error });
   }
   const result = z.safeParse(plan, value);
   if (!result.success) throw new Error(`the protection plan is not valid: ${z.prettifyError(result.error)}`);

@@ -112,7 +112,9 @@ function buildBundle(entry, output) {
     metafile: true,
     logLevel: "error",
   });
-  const inputs = Object.keys(metafile.inputs).filter((file) => !file.startsWith("node_modules/")).sort();
+  const inputs = Object.keys(metafile.inputs)
+    .filter((file) => !file.startsWith("node_modules/"))
+    .sort();
   return { inputs, digest: digestOfFiles(inputs) };
 }
 
@@ -250,7 +252,9 @@ function pulumiOnPath(tried, before) {
   if (before.pulumiRoot === folder && before.pulumiChanged === changed) return pick(before);
   const version = cliVersion(program);
   if (version && newEnough(version)) return { pulumiRoot: folder, pulumiVersion: version, pulumiChanged: changed };
-  tried.push(`PATH (${program} is ${version || "of an unknown version"}, ${oldestPulumi.join(".")} or newer is needed)`);
+  tried.push(
+    `PATH (${program} is ${version || "of an unknown version"}, ${oldestPulumi.join(".")} or newer is needed)`,
+  );
   return undefined;
 }
 
@@ -282,7 +286,10 @@ async function installPulumi(tried, before) {
     fs.renameSync(folder, cachedRoot);
     return pulumiInCache(tried, {});
   } catch (error) {
-    const reason = String(error && error.message).split("\n").find((line) => line.trim() !== "") || "unknown";
+    const reason =
+      String(error && error.message)
+        .split("\n")
+        .find((line) => line.trim() !== "") || "unknown";
     tried.push(`the vendor's installer (${reason.slice(0, 120)})`);
     return undefined;
   } finally {

@@ -1,3 +1,5 @@
+import { messageOf } from "../refusal";
+
 /** Work and its clean-up: the clean-up runs whatever the work did, and no error hides another. */
 export async function withCleanup<T>(work: () => Promise<T>, cleanup: () => Promise<void>): Promise<T> {
   let result: T;
@@ -7,7 +9,7 @@ export async function withCleanup<T>(work: () => Promise<T>, cleanup: () => Prom
     try {
       await cleanup();
     } catch (second) {
-      throw new AggregateError([error, second]);
+      throw new AggregateError([error, second], messageOf(error), { cause: second });
     }
     throw error;
   }

@@ -48,7 +48,9 @@ export class Database {
     let usable = true;
     try {
       await client.query("BEGIN");
-      const result = await work(async (text, values = []) => (await client.query<Record<string, unknown>>(text, [...values])).rows);
+      const result = await work(
+        async (text, values = []) => (await client.query<Record<string, unknown>>(text, [...values])).rows,
+      );
       await client.query("COMMIT");
       return result;
     } catch (error) {

@@ -1,5 +1,6 @@
 /** Backup and restore of whole instances. */
 import { spawn } from "node:child_process";
+import { PassThrough } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import * as ec2 from "@aws-sdk/client-ec2";
 import { AwsError, type Cloud, type Principal } from "../core/definitions";
@@ -136,7 +137,8 @@ export class InstanceBackups {
       stdio: ["ignore", "pipe", "pipe"],
     });
     const ended = problemOf(tar);
-    const stored = await this.vault.store(tar.stdout);
+    // Read from the start: what a program that has ended wrote and nobody reads yet, Node throws away.
+    const stored = await this.vault.store(tar.stdout.pipe(new PassThrough()));
     const problem = await ended;
     if (problem !== undefined) throw new Error(problem);
     return stored;

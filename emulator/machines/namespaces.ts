@@ -54,6 +54,8 @@ export async function bootMachine(options: MachineOptions): Promise<Machine> {
     stdio: ["pipe", "pipe", "pipe"],
     env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
     cwd: "/",
+    // In a session of its own: a terminal's Ctrl-C goes to a whole process group, and would end the machine by itself.
+    detached: true,
   });
   const machine = new NamespaceMachine(options, tools, supervisor);
   await machine.booted();

@@ -85,7 +85,7 @@ describe("the live view", () => {
   });
 
   it("tells when an action ended while no one looked", () => {
-    const lines = news({ ...running, execution: undefined as never }, running);
+    const lines = news({ ...running, execution: undefined }, running);
     assert.deepEqual(lines, [
       "  Protect/Protect Succeeded (2.5 s)",
       "  Deploy/Deploy Failed (1.0 s)",

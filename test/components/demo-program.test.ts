@@ -12,7 +12,7 @@ const config: DemoConfig = { name: "drill-ab12", engine: "elastio", writes: "con
 async function valuesOf(outputs: DemoOutputs): Promise<Record<string, unknown>> {
   const entries = Object.entries(outputs).map(async ([name, value]) => [
     name,
-    pulumi.Output.isInstance(value) ? await valueOf(value as pulumi.Output<unknown>) : (value as unknown),
+    pulumi.Output.isInstance(value) ? await valueOf(value) : (value as unknown),
   ]);
   return Object.fromEntries(await Promise.all(entries)) as Record<string, unknown>;
 }

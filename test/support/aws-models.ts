@@ -40,7 +40,8 @@ function modelOf(service: string): Model | undefined {
 export function violations(service: string, operation: string, input: unknown): string[] {
   const model = modelOf(service);
   const root = model?.operations[operation];
-  if (!model || root === undefined) return [`${service} ${operation}: there is no model; run scripts/extract-models.py`];
+  if (!model || root === undefined)
+    return [`${service} ${operation}: there is no model; run scripts/extract-models.py`];
   const found: string[] = [];
   if (root !== null) visit(model, root, input ?? {}, "", found);
   return found.map((each) => `${service} ${operation}: ${each}`);

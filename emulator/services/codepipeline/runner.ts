@@ -16,7 +16,7 @@ import { AwsError, type Cloud, type Principal } from "../../core/definitions";
 import { ActionError, perform, type ActionOutcome } from "./actions";
 import { emitAction, emitExecution, emitStage, type ActionEvent, type StageEvent } from "./events";
 import { artifactKey, type ActionRun, type Artifact, type Execution } from "./store";
-import { runOrderGroups } from "./structure";
+import { runOrderGroups } from "./run-order";
 import { resolveConfiguration, UnresolvedVariableError, type Scope } from "./variables";
 
 /** "Quotas in AWS CodePipeline": how long an action may take, in hours. */

@@ -4,6 +4,7 @@
  */
 import type { ActionDeclaration, PipelineDeclaration, StageDeclaration } from "@aws-sdk/client-codepipeline";
 import { AwsError, notImplemented } from "../../core/definitions";
+import { runOrderGroups } from "./run-order";
 import { checkReferences } from "./variables";
 
 const NAME = /^[A-Za-z0-9.@\-_]{1,100}$/;
@@ -204,12 +205,6 @@ function checkNamespaces(stages: readonly StageDeclaration[]): void {
   if (both !== undefined) throw invalidAction(`Namespace ${both} is also the name of an artifact`);
   const reserved = namespaces.find((namespace) => namespace === "codepipeline" || namespace === "variables");
   if (reserved !== undefined) throw invalidAction(`Namespace ${reserved} is reserved`);
-}
-
-/** The actions that run together, in the order of the groups. */
-export function runOrderGroups(actions: readonly ActionDeclaration[]): ActionDeclaration[][] {
-  const orders = [...new Set(actions.map(({ runOrder = 1 }) => runOrder))].sort((a, b) => a - b);
-  return orders.map((order) => actions.filter(({ runOrder = 1 }) => runOrder === order));
 }
 
 function checkUnique(

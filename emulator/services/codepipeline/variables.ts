@@ -4,7 +4,7 @@
  */
 import type { ActionDeclaration, PipelineDeclaration } from "@aws-sdk/client-codepipeline";
 import { AwsError } from "../../core/definitions";
-import { runOrderGroups } from "./structure";
+import { runOrderGroups } from "./run-order";
 
 const REFERENCE = /#\{([^}]*)\}/g;
 const WELL_FORMED = /^([A-Za-z0-9@\-_]+)\.([A-Za-z0-9@\-_]+)$/;

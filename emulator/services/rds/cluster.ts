@@ -231,7 +231,8 @@ function serverUser(): ServerUser | undefined {
 function asUser(user: ServerUser | undefined, command: readonly string[]): [string, ...string[]] {
   const identity =
     user === undefined ? [] : [`--reuid=${user.uid}`, `--regid=${user.gid}`, "--clear-groups", "--inh-caps=-all"];
-  return ["setpriv", "--pdeathsig=INT", ...identity, ...command];
+  // In a session of its own: a terminal's Ctrl-C goes to a whole process group, and would end the server by itself.
+  return ["setsid", "setpriv", "--pdeathsig=INT", ...identity, ...command];
 }
 
 const setup = [
