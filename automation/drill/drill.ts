@@ -26,7 +26,7 @@ import { awaitFirstExecution, followExecution, startExecution, type Moment } fro
 import { unless, type Interruption } from "./interruption";
 import type { Engine } from "./options";
 import type { DataFile } from "./preflight";
-import { outagesIn, Prober, totalOutage } from "./prober";
+import { outagesIn, Prober, totalOutage, type Outage } from "./prober";
 import { heldMarker, holdKey, packRelease } from "./release";
 import { saboteurs } from "./sabotage";
 import type { Scenario } from "./scenario";
@@ -46,6 +46,8 @@ export interface DrillOptions {
   readonly goOn: (signal: AbortSignal) => Promise<void>;
   /** Called as soon as there is a report: the clean-up comes after it, and may fail. */
   readonly onReport: (report: Report) => Promise<void>;
+  /** Hears every AWS call of the drill when it is over, clean-up of the stack included. */
+  readonly onCalls?: (calls: ReturnType<Target["calls"]>) => void;
   /** Everything that was shown so far: it is searched for secrets, too. */
   readonly shown: () => string;
 }
@@ -91,7 +93,10 @@ class Drill {
     const target = await this.step("embedded AWS", () => startLocalTarget(this.options.setup, this.scratch));
     return withCleanup(
       () => this.runOn(target),
-      () => this.step("embedded AWS closed", () => target.close()),
+      async () => {
+        this.options.onCalls?.(target.calls());
+        await this.step("embedded AWS closed", () => target.close());
+      },
     );
   }
 
@@ -114,18 +119,14 @@ class Drill {
   private async runInStack(target: Target, stack: EphemeralStack): Promise<Report> {
     const outputs = await this.up(stack);
     const clients = new Clients();
-    const prober = new Prober(new URL(healthPath, outputs.applicationUrl).href);
     return withCleanup(
       async () => {
-        const report = await new Execution(this, this.options, target, stack, outputs, clients, prober).run();
+        const report = await new Execution(this, this.options, target, stack, outputs, clients).run();
         await this.options.onReport(report);
         if (this.options.keep) await this.keep(outputs);
         return report;
       },
-      async () => {
-        await prober.stop();
-        clients.close();
-      },
+      async () => clients.close(),
     );
   }
 
@@ -222,6 +223,8 @@ class Execution {
   private readonly signal: AbortSignal;
   /** What was done to the environment behind the stack's back. */
   private readonly undo: (() => Promise<void>)[] = [];
+  /** What the outside client suffered. */
+  private outages: readonly Outage[] = [];
 
   constructor(
     private readonly drill: Drill,
@@ -230,7 +233,6 @@ class Execution {
     private readonly stack: EphemeralStack,
     private readonly outputs: DrillOutputs,
     private readonly clients: Clients,
-    private readonly prober: Prober,
   ) {
     this.signal = options.interruption.signal;
   }
@@ -247,13 +249,12 @@ class Execution {
   private async judged(): Promise<Report> {
     await this.upload();
     const before = await this.drill.step("truth before", (note) => this.truth("before", undefined, note));
-    const moment = await this.drill.step(executionStep, (note) => this.execute(note));
+    const moment = await this.drill.step(executionStep, (note) => this.watched(() => this.execute(note)));
     const expected = this.expectation(moment.execution);
     const healed = await outcomeOf(() => this.evidenceOf(moment.execution.id));
     const after = await this.drill.step("truth after", (note) =>
       this.truth("after", healed.ok ? healed.value : undefined, note),
     );
-    await this.prober.stop();
     return this.drill.step("judgement", async (note) => {
       const report = await this.judge(expected, before, after, moment);
       const held = report.checks.filter((check) => check.held).length;
@@ -305,6 +306,15 @@ class Execution {
   private subject(): Subject {
     const { instanceId, applicationUrl, databaseName, truthProject, truthBucket } = this.outputs;
     return { instanceId, applicationUrl, databaseName, truthProject, truthBucket, applicationPaths, answerPaths };
+  }
+
+  /** Runs the work beside an outside client of the application. */
+  private watched<T>(work: () => Promise<T>): Promise<T> {
+    const prober = new Prober(new URL(healthPath, this.outputs.applicationUrl).href);
+    return withCleanup(work, async () => {
+      await prober.stop();
+      this.outages = outagesIn(prober.results);
+    });
   }
 
   private async execute(note: (text: string) => void): Promise<Moment> {
@@ -437,7 +447,7 @@ class Execution {
         finishedAt: new Date(),
         execution: moment.execution,
         run: run.ok ? run.value : undefined,
-        clientOutage: totalOutage(outagesIn(this.prober.results)),
+        clientOutage: totalOutage(this.outages),
         checks: await makeChecks(known),
       });
     // The report itself is searched, so it is made twice.

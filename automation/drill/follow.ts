@@ -6,7 +6,9 @@ import {
   ListPipelineExecutionsCommand,
   StartPipelineExecutionCommand,
   type ActionExecutionDetail,
+  type ActionState,
 } from "@aws-sdk/client-codepipeline";
+import type { Build } from "@aws-sdk/client-codebuild";
 import { BuildLog, getBuild, isRunnerLine } from "../builds";
 import type { Clients } from "../clients";
 import type { ActionRecord, ExecutionRecord, StageRecord } from "../judge/run";
@@ -52,20 +54,35 @@ export async function followExecution(
   heard: (moment: Moment) => void,
 ): Promise<Moment> {
   const logs = new Map<string, ActionLog>();
+  const look = async (found: ExecutionRecord): Promise<Moment> => {
+    for (const action of found.stages.flatMap((stage) => stage.actions)) {
+      if (action.buildId === undefined) continue;
+      const log = logs.get(action.buildId) ?? new ActionLog(action.name, action.buildId);
+      logs.set(action.buildId, log);
+      await log.read(clients, action.status !== "InProgress");
+    }
+    const moment = { execution: found, logs: new Map([...logs.values()].map((log) => [log.action, log.lines])) };
+    heard(moment);
+    return moment;
+  };
   return waitFor(
     async () => {
-      const found = await readExecution(clients, pipeline, execution);
-      for (const action of found.stages.flatMap((stage) => stage.actions)) {
-        if (action.buildId === undefined) continue;
-        const log = logs.get(action.buildId) ?? new ActionLog(action.name, action.buildId);
-        logs.set(action.buildId, log);
-        await log.read(clients, action.status !== "InProgress");
-      }
-      const moment = { execution: found, logs: new Map([...logs.values()].map((log) => [log.action, log.lines])) };
-      heard(moment);
-      return over.has(found.status) ? moment : undefined;
+      const glance = await glanceAt(clients, pipeline, execution);
+      await look(glance);
+      if (!seemsOver(glance)) return undefined;
+      const whole = await readExecution(clients, pipeline, execution);
+      return over.has(whole.status) ? await look(whole) : undefined;
     },
     { ...poll, what: `the execution ${execution} to end` },
+  );
+}
+
+/** Whether no stage runs, after one that ended otherwise than well, or after the last. */
+function seemsOver({ stages }: ExecutionRecord): boolean {
+  if (stages.some((stage) => stage.status === "InProgress" || stage.status === "Stopping")) return false;
+  return (
+    stages.at(-1)?.status === "Succeeded" ||
+    stages.some((stage) => over.has(stage.status) && stage.status !== "Succeeded")
   );
 }
 
@@ -73,41 +90,66 @@ export async function followExecution(
 class ActionLog {
   lines: readonly string[] = [];
   private readonly log = new BuildLog();
+  private build: Build | undefined;
   private done = false;
 
   constructor(
     readonly action: string,
-    private readonly build: string,
+    private readonly id: string,
   ) {}
 
   async read(clients: Clients, last: boolean): Promise<void> {
     if (this.done) return;
-    const build = await getBuild(clients, this.build);
-    if (build === undefined) return;
-    if (await this.log.read(clients, build)) this.lines = this.log.lines.filter((line) => !isRunnerLine(line));
-    this.done = last && build.buildComplete === true;
+    // Where the log lies does not change.
+    this.build ??= await this.located(clients);
+    if (this.build === undefined) return;
+    if (await this.log.read(clients, this.build)) this.lines = this.log.lines.filter((line) => !isRunnerLine(line));
+    this.done = last;
+  }
+
+  private async located(clients: Clients): Promise<Build | undefined> {
+    const build = await getBuild(clients, this.id);
+    return build?.logs?.streamName === undefined ? undefined : build;
   }
 }
 
-async function readExecution(clients: Clients, pipeline: string, id: string): Promise<ExecutionRecord> {
-  const client = clients.codePipeline;
-  // The status first: when it says that all is over, what is read next is complete.
-  const execution = await client.send(
-    new GetPipelineExecutionCommand({ pipelineName: pipeline, pipelineExecutionId: id }),
-  );
-  const [state, details] = await Promise.all([
-    client.send(new GetPipelineStateCommand({ name: pipeline })),
-    listActions(clients, pipeline, id),
-  ]);
+/** One call that tells what changes: enough while an execution runs. */
+async function glanceAt(clients: Clients, pipeline: string, id: string): Promise<ExecutionRecord> {
+  const state = await clients.codePipeline.send(new GetPipelineStateCommand({ name: pipeline }));
   const stages = (state.stageStates ?? []).map((stage): StageRecord => {
     const mine = stage.latestExecution?.pipelineExecutionId === id;
-    const actions = (stage.actionStates ?? []).map((each) => actionRecord(each.actionName ?? "", details));
     return {
       name: stage.stageName ?? "",
       status: mine ? (stage.latestExecution?.status ?? "") : "NotStarted",
-      actions,
+      actions: (stage.actionStates ?? []).map((action) => glancedAction(action, mine)),
     };
   });
+  return { id, status: "InProgress", stages };
+}
+
+function glancedAction({ actionName: name = "", latestExecution: latest }: ActionState, mine: boolean): ActionRecord {
+  if (!mine || latest?.status === undefined) return { name, status: "NotStarted", summary: "" };
+  const running = latest.status === "InProgress";
+  return {
+    name,
+    status: latest.status,
+    ...(running ? { startedAt: latest.lastStatusChange } : { endedAt: latest.lastStatusChange }),
+    ...(latest.externalExecutionId?.includes(":") === true ? { buildId: latest.externalExecutionId } : {}),
+    summary: latest.errorDetails?.message ?? latest.summary ?? "",
+  };
+}
+
+/** Everything, with the times: for the report. */
+async function readExecution(clients: Clients, pipeline: string, id: string): Promise<ExecutionRecord> {
+  const [execution, glance, details] = await Promise.all([
+    clients.codePipeline.send(new GetPipelineExecutionCommand({ pipelineName: pipeline, pipelineExecutionId: id })),
+    glanceAt(clients, pipeline, id),
+    listActions(clients, pipeline, id),
+  ]);
+  const stages = glance.stages.map((stage) => ({
+    ...stage,
+    actions: stage.actions.map((action) => actionRecord(action.name, details)),
+  }));
   return { id, status: execution.pipelineExecution?.status ?? "Unknown", stages };
 }
 

@@ -1,5 +1,6 @@
 /** Where a drill runs: the embedded AWS, made for it and gone with it. */
 import { startEmulator, type Emulator } from "../../emulator/emulator";
+import type { RecordedCall } from "../../emulator/core/recorder";
 import type { Setup } from "../setup";
 import type { Scratch } from "./scratch";
 
@@ -13,6 +14,8 @@ export interface Target {
   readonly databaseVersion: string;
   /** From where the driver reaches the application. */
   readonly visitors: readonly string[];
+  /** Every AWS call that was made, by whom it was made and with which input. Inputs hold secrets. */
+  calls(): readonly RecordedCall[];
   close(): Promise<void>;
 }
 
@@ -42,13 +45,20 @@ export async function startLocalTarget(setup: Setup, scratch: Scratch): Promise<
   return localTarget(emulator, setup);
 }
 
+/**
+ * The engine writes its whole state after every step: 5 of a drill's 50 seconds of processor time. A state that was
+ * written once, at the end of an update or of its cancellation, is enough where everything dies with the driver.
+ */
+const stateAtTheEnd = { PULUMI_EXPERIMENTAL: "true", PULUMI_SKIP_CHECKPOINTS: "true" };
+
 function localTarget(emulator: Emulator, setup: Setup): Target {
   return {
     pollMilliseconds: 250,
-    pulumiEnvironment: { ...emulator.environment, ...emulator.pulumiEnvironment },
+    pulumiEnvironment: { ...emulator.environment, ...emulator.pulumiEnvironment, ...stateAtTheEnd },
     caBundle: emulator.cloud.stores.rds.caCertificate,
     databaseVersion: String(setup.postgresMajor),
     visitors: ["127.0.0.1/32"],
+    calls: () => emulator.recorder.calls,
     close: () => emulator.close(),
   };
 }

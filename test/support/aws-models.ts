@@ -23,6 +23,14 @@ interface Model {
   readonly shapes: Readonly<Record<string, Shape>>;
 }
 
+/**
+ * Members that are newer than the extracts, by structure. Each is in the model of the pinned SDK client:
+ * `VolumeId` in @aws-sdk/client-ec2 3.1169.0.
+ */
+const newer: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  CreateReplaceRootVolumeTaskRequest: { VolumeId: "VolumeId" },
+};
+
 const folder = join(__dirname, "..", "models");
 const models = new Map<string, Model>();
 
@@ -53,7 +61,12 @@ function visit(model: Model, name: string, value: unknown, path: string, found: 
   if (!shape) return;
   const here = path === "" ? "input" : path;
   const visitor = visitors[shape.type];
-  if (visitor) visitor({ model, shape, value, path, here, found });
+  if (visitor) visitor({ model, shape: withNewer(name, shape), value, path, here, found });
+}
+
+function withNewer(name: string, shape: Shape): Shape {
+  const added = newer[name];
+  return added === undefined ? shape : { ...shape, members: { ...shape.members, ...added } };
 }
 
 interface Visit {
