@@ -54,6 +54,7 @@ export async function followExecution(
   heard: (moment: Moment) => void,
 ): Promise<Moment> {
   const logs = new Map<string, ActionLog>();
+  const begun = new Map<string, Date>();
   const look = async (found: ExecutionRecord): Promise<Moment> => {
     for (const action of found.stages.flatMap((stage) => stage.actions)) {
       if (action.buildId === undefined) continue;
@@ -67,7 +68,7 @@ export async function followExecution(
   };
   return waitFor(
     async () => {
-      const glance = await glanceAt(clients, pipeline, execution);
+      const glance = withBeginnings(await glanceAt(clients, pipeline, execution), begun);
       await look(glance);
       if (!seemsOver(glance)) return undefined;
       const whole = await readExecution(clients, pipeline, execution);
@@ -75,6 +76,19 @@ export async function followExecution(
     },
     { ...poll, what: `the execution ${execution} to end` },
   );
+}
+
+/** A glance tells when an action's status changed last: its beginning is what was told while it ran. */
+function withBeginnings(execution: ExecutionRecord, begun: Map<string, Date>): ExecutionRecord {
+  const stages = execution.stages.map((stage) => ({
+    ...stage,
+    actions: stage.actions.map((action) => {
+      const key = `${stage.name}/${action.name}`;
+      if (action.startedAt !== undefined && !begun.has(key)) begun.set(key, action.startedAt);
+      return { ...action, startedAt: begun.get(key) };
+    }),
+  }));
+  return { ...execution, stages };
 }
 
 /** Whether no stage runs, after one that ended otherwise than well, or after the last. */

@@ -135,6 +135,8 @@ export class InstanceBackups {
     // Sorted by name, so that equal folders give equal archives.
     const tar = spawn("tar", ["--create", "--sort=name", "--numeric-owner", "--directory", folder, "."], {
       stdio: ["ignore", "pipe", "pipe"],
+      // A terminal's Ctrl-C goes to a whole process group, and would end it half-way.
+      detached: true,
     });
     const ended = problemOf(tar);
     // Read from the start: what a program that has ended wrote and nobody reads yet, Node throws away.
@@ -146,7 +148,7 @@ export class InstanceBackups {
 
   private async unpack(stream: string, folder: string): Promise<void> {
     const args = ["--extract", "--preserve-permissions", "--numeric-owner", "--directory", folder];
-    const tar = spawn("tar", args, { stdio: ["pipe", "ignore", "pipe"] });
+    const tar = spawn("tar", args, { stdio: ["pipe", "ignore", "pipe"], detached: true });
     const ended = problemOf(tar);
     // tar knows by itself where the archive ends, and may have gone before the last bytes are written.
     const fed = pipeline(this.vault.read(stream), tar.stdin).then(

@@ -148,7 +148,7 @@ export class Cluster {
 
   private async prepare(): Promise<void> {
     const template = await clusterTemplate(this.options.programs, this.user);
-    await execute("cp", ["-a", template, this.data]);
+    await execute(...alone("cp", "-a", template, this.data));
     const { certificate } = this.options;
     await fsp.writeFile(path.join(this.data, "server.crt"), certificate.certificate, { mode: 0o600 });
     await fsp.writeFile(path.join(this.data, "server.key"), certificate.key, { mode: 0o600 });
@@ -156,7 +156,7 @@ export class Cluster {
     await fsp.writeFile(path.join(this.data, "pg_hba.conf"), this.hostBasedAccess());
     await fsp.writeFile(this.log, "");
     if (this.user !== undefined) {
-      await execute("chown", ["-R", `${this.user.uid}:${this.user.gid}`, this.directory]);
+      await execute(...alone("chown", "-R", `${this.user.uid}:${this.user.gid}`, this.directory));
     }
     await fsp.chmod(this.data, 0o700);
   }
@@ -227,11 +227,18 @@ function serverUser(): ServerUser | undefined {
   throw new Error("PostgreSQL does not run as root, and this machine has neither the user postgres nor nobody");
 }
 
+/**
+ * A command in a session of its own: a terminal's Ctrl-C goes to a whole process group, and would end the server, or
+ * half of its making, by itself.
+ */
+function alone(...command: readonly string[]): [string, string[]] {
+  return ["setsid", [...command]];
+}
+
 /** The command that runs this as the server's user, and ends it (fast) when this process dies without a word. */
 function asUser(user: ServerUser | undefined, command: readonly string[]): [string, ...string[]] {
   const identity =
     user === undefined ? [] : [`--reuid=${user.uid}`, `--regid=${user.gid}`, "--clear-groups", "--inh-caps=-all"];
-  // In a session of its own: a terminal's Ctrl-C goes to a whole process group, and would end the server by itself.
   return ["setsid", "setpriv", "--pdeathsig=INT", ...identity, ...command];
 }
 
@@ -265,7 +272,7 @@ async function clusterTemplate(programs: PostgresPrograms, user: ServerUser | un
   try {
     await fsp.mkdir(cache, { recursive: true, mode: 0o700 });
     const aside = `${template}.${randomUUID()}`;
-    await execute("cp", ["-a", path.join(made, "data"), aside]);
+    await execute(...alone("cp", "-a", path.join(made, "data"), aside));
     await fsp.rename(aside, template).catch(async (error: unknown) => {
       await fsp.rm(aside, { recursive: true, force: true });
       // Another process was first.

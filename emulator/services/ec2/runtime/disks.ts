@@ -44,8 +44,9 @@ export class Disks {
 function run(program: string, args: readonly string[]): Promise<string | undefined> {
   return new Promise((resolve) => {
     execFile(
-      program,
-      args,
+      // In a session of its own: a terminal's Ctrl-C goes to a whole process group, and would end it half-way.
+      "setsid",
+      [program, ...args],
       { env: { PATH: process.env.PATH, LC_ALL: "C" }, maxBuffer: 1 << 20 },
       (error, _out, stderr) => resolve(error === null ? undefined : stderr.trim() || error.message),
     );
