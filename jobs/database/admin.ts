@@ -62,8 +62,9 @@ class ServerAdmin implements AdminSession {
 
   ready(deadline: Date): Promise<void> {
     return this.persist(deadline, "reach the database server", async (client) => {
-      const ended = await endSessions(client, await this.leftovers(client));
-      if (ended > 0) this.access.log(`ended ${ended} session(s) that earlier jobs of this run had left`);
+      const ended = new Set<number>();
+      await endSessions(client, await this.leftovers(client), ended);
+      if (ended.size > 0) this.access.log(`ended ${ended.size} session(s) that earlier jobs of this run had left`);
     });
   }
 
@@ -72,11 +73,9 @@ class ServerAdmin implements AdminSession {
   }
 
   async fence(pairs: readonly SwapPair[], deadline: Date): Promise<Fenced> {
-    let sessionsEnded = 0;
-    await this.persist(deadline, `fence ${names(pairs)}`, async (client) => {
-      sessionsEnded += await this.clear(client, pairs);
-    });
-    return { sessionsEnded };
+    const ended = new Set<number>();
+    await this.persist(deadline, `fence ${names(pairs)}`, (client) => this.clear(client, pairs, ended));
+    return { sessionsEnded: ended.size };
   }
 
   unfence(pairs: readonly SwapPair[], deadline: Date): Promise<void> {
@@ -145,16 +144,15 @@ class ServerAdmin implements AdminSession {
   }
 
   /** Closes the live databases and ends all sessions in both. Throws Occupied when some are left. */
-  private async clear(client: Client, pairs: readonly SwapPair[]): Promise<number> {
+  private async clear(client: Client, pairs: readonly SwapPair[], ended = new Set<number>()): Promise<void> {
     const oids = pairs.flatMap(({ liveOid, staged }) => [liveOid, staged.oid]);
     await rollBackPrepared(this.access, client, pairs);
     // Before, too: an open transaction that changed the database's own row would block its closing.
-    let ended = await endSessions(client, await sessionsOf(client, oids));
+    await endSessions(client, await sessionsOf(client, oids), ended);
     for (const { liveOid } of pairs) await refuseConnections(client, liveOid);
-    ended += await endSessions(client, await sessionsOf(client, oids));
+    await endSessions(client, await sessionsOf(client, oids), ended);
     const left = await occupants(client, oids);
     if (left.length > 0) throw new Occupied(`still in use by ${left.join(", ")}`);
-    return ended;
   }
 
   private async leftovers(client: Client): Promise<number[]> {

@@ -6,22 +6,21 @@ import type { DatabaseAccess, SwapPair } from "./types";
 
 /**
  * Ends sessions, one call for each: in one statement, the first that may not be ended (a superuser's) would keep
- * those after it alive. Gives how many were ended; who is left is for {@link occupants} to say.
+ * those after it alive. Adds the ended ones to `ended`: a session takes a moment to leave, and is asked again by the
+ * next attempt. Who is left is for {@link occupants} to say.
  */
-export async function endSessions(client: Client, pids: readonly number[]): Promise<number> {
-  let ended = 0;
+export async function endSessions(client: Client, pids: readonly number[], ended: Set<number>): Promise<void> {
   for (const pid of pids) {
     try {
       const { rows } = await client.query<{ ended: boolean }>("SELECT pg_catalog.pg_terminate_backend($1) AS ended", [
         pid,
       ]);
-      if (rows[0]?.ended === true) ended++;
+      if (rows[0]?.ended === true) ended.add(pid);
     } catch (error) {
       // 42501: a superuser's. Anything else says that the connection is of no use any more.
       if ((error as { code?: string }).code !== "42501") throw error;
     }
   }
-  return ended;
 }
 
 /** All that a RENAME would wait for, but autovacuum: RENAME ends that itself, and nobody else may. */
