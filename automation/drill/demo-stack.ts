@@ -16,6 +16,7 @@ export interface DrillOutputs {
   readonly recoveryBucket: string;
   readonly releaseBucket: string;
   readonly toolkitBucket: string;
+  readonly vpcId: string;
   readonly instanceId: string;
   readonly applicationUrl: string;
   readonly databaseName: string;

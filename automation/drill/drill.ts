@@ -32,6 +32,7 @@ import { saboteurs } from "./sabotage";
 import type { Scenario } from "./scenario";
 import { Scratch } from "./scratch";
 import { EphemeralStack, failureOf, Progress } from "./stack";
+import { endStrangers } from "./strangers";
 import { startLocalTarget, type Target } from "./target";
 
 export interface DrillOptions {
@@ -126,7 +127,10 @@ class Drill {
         if (this.options.keep) await this.keep(outputs);
         return report;
       },
-      async () => clients.close(),
+      async () => {
+        await endStrangers(clients, outputs.vpcId, outputs.instanceId, target.pollMilliseconds);
+        clients.close();
+      },
     );
   }
 

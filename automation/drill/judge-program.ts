@@ -76,6 +76,7 @@ function scriptProject(
       CA_KEY: ca.key,
       SCRIPT_KEY: object.key,
       EVIDENCE: "",
+      RECOVERY_BUCKET: demo.recoveryBucket,
     },
     secrets: {
       PGUSER: pulumi.interpolate`${masterSecretArn}:username`,
@@ -86,8 +87,10 @@ function scriptProject(
       subnetIds: demo.privateSubnetIds,
       securityGroupIds: [demo.jobsSecurityGroupId],
     },
-    statements: bucket.arn.apply((arn) => [
+    statements: pulumi.all([bucket.arn, demo.recoveryBucket]).apply(([arn, recovery]) => [
       { Effect: "Allow" as const, Action: ["s3:GetObject"], Resource: [`${arn}/${caKey}`, `${arn}/${key}`] },
+      // A sabotage waits for a fact. They are no secrets.
+      { Effect: "Allow" as const, Action: ["s3:GetObject"], Resource: [`arn:aws:s3:::${recovery}/runs/*`] },
       { Effect: "Allow" as const, Action: ["s3:PutObject", "s3:AbortMultipartUpload"], Resource: [`${arn}/truth/*`] },
     ]),
     timeoutMinutes: 30,

@@ -5,16 +5,16 @@
  * | sabotage | moment | what is done |
  * |---|---|---|
  * | `heal` | the deploy is admitted | the Guard and its rescue may no longer replace volumes nor read the database's secret, and their sessions on the database's server are ended |
- * | `verify` | the staged database is sealed | one row of it is altered, and it is closed again |
+ * | `verify` | the staged database is proven | one row of it is altered, and it is closed again |
  * | `leak` | | the release itself prints the database's password |
  */
 import { BatchGetProjectsCommand } from "@aws-sdk/client-codebuild";
 import { DeleteRolePolicyCommand, PutRolePolicyCommand } from "@aws-sdk/client-iam";
-import { runFactKey } from "../../run/facts";
+import { runFactKey, runFacts, targetFactKey } from "../../run/facts";
 import { runId, stagedDatabase } from "../../run/ids";
 import { finishBuild, startBuild, type BuildOptions } from "../builds";
 import type { Clients } from "../clients";
-import { factExists } from "../judge/run";
+import { findFact } from "../judge/run";
 import { waitFor } from "../wait";
 import type { Sabotage } from "./options";
 
@@ -47,13 +47,17 @@ export PGSSLMODE=verify-full PGAPPNAME=sabotage PGSSLROOTCERT="$(mktemp)"
 aws s3 cp --quiet "s3://$TRUTH_BUCKET/$CA_KEY" "$PGSSLROOTCERT"
 admin() { psql -XqAt -v ON_ERROR_STOP=1 -d "$ADMIN_DATABASE" "$@"; }`;
 
-/** Waits inside of the server for the seal: the time between Wait's end and the ticket is too short to start a build. */
+/**
+ * Started early, because the time between the proof and the ticket is too short to start a build. Waits for the seal
+ * inside of the server, which costs little, and then for the fact that says that the proof is over.
+ */
 const alterStagedRow = String.raw`(
 ${connect}
 sealed="SELECT count(*) FROM pg_database WHERE datname = '$STAGED' AND (NOT datallowconn OR datconnlimit = 0)"
 for attempt in $(seq 6000); do
   [ "$(admin -c "$sealed; SELECT pg_sleep(0.1)" | head -n 1)" = 1 ] && break
 done
+until aws s3 cp --quiet "s3://$RECOVERY_BUCKET/$PROVEN" - > /dev/null 2>&1; do sleep 0.1; done
 as_it_was=$(admin -c "SELECT format('ALTER DATABASE %I WITH ALLOW_CONNECTIONS %s CONNECTION LIMIT %s', datname, datallowconn::text, datconnlimit) FROM pg_database WHERE datname = '$STAGED'")
 admin -c "ALTER DATABASE \"$STAGED\" WITH ALLOW_CONNECTIONS true CONNECTION LIMIT -1"
 psql -XqAt -v ON_ERROR_STOP=1 -d "$STAGED" <<'SQL'
@@ -85,8 +89,7 @@ const healingActions = ["ec2:CreateReplaceRootVolumeTask", "ec2:CreateVolume", "
 
 async function takeHealingAway(context: SabotageContext): Promise<string> {
   await waitFor(
-    async () =>
-      (await factExists(context.clients, context.recoveryBucket, runFactKey(context.run, "admitted"))) || undefined,
+    () => findFact(context.clients, context.recoveryBucket, runFactKey(context.run, "admitted"), runFacts.admitted),
     waiting(context, "the deploy to be admitted"),
   );
   const roles = await rolesOf(context);
@@ -117,7 +120,13 @@ async function rolesOf({ clients, healers }: SabotageContext): Promise<string[]>
 
 async function alterStaged(context: SabotageContext): Promise<string> {
   const staged = stagedDatabase(context.databaseName, runId(context.run));
-  await runJob(context, { STAGED: staged });
+  const opened = await waitFor(
+    () => findFact(context.clients, context.recoveryBucket, runFactKey(context.run, "opened"), runFacts.opened),
+    waiting(context, "the run to be opened"),
+  );
+  const target = opened.plan.targets.find((each) => each.kind === "database");
+  if (target === undefined) throw new Error("the plan of the run names no database");
+  await runJob(context, { STAGED: staged, PROVEN: targetFactKey(context.run, target.id, "proven") });
   return `altered a row of ${staged} after it had been proven`;
 }
 

@@ -64,7 +64,9 @@ export class EphemeralStack {
   async up(signal: AbortSignal, onEvent: (event: EngineEvent) => void): Promise<Outputs> {
     // The Automation API ignores a signal that is aborted already.
     signal.throwIfAborted();
-    const result = await this.stack.up({ showSecrets: false, signal, onEvent, onError: () => undefined });
+    const result = await withoutStackTraces(() =>
+      this.stack.up({ showSecrets: false, signal, onEvent, onError: () => undefined }),
+    );
     return plain(result.outputs);
   }
 
@@ -78,6 +80,20 @@ export class EphemeralStack {
   async stateFiles(): Promise<string[]> {
     const entries = await fs.readdir(this.backend, { recursive: true, withFileTypes: true });
     return entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
+  }
+}
+
+/**
+ * Pulumi takes a stack trace for every promise of every resource, which costs more than the program itself. `DEBUG`
+ * keeps them.
+ */
+async function withoutStackTraces<T>(work: () => Promise<T>): Promise<T> {
+  const limit = Error.stackTraceLimit;
+  if (process.env.DEBUG === undefined) Error.stackTraceLimit = 0;
+  try {
+    return await work();
+  } finally {
+    Error.stackTraceLimit = limit;
   }
 }
 

@@ -69,10 +69,16 @@ export async function readRun(clients: Clients, bucket: string, run: string): Pr
   };
 }
 
-/** Whether a fact is there; for the moments that a sabotage has to wait for. */
-export async function factExists(clients: Clients, bucket: string, key: string): Promise<boolean> {
+/** A fact, if it is there yet; for the moments that a sabotage has to wait for. */
+export async function findFact<T extends z.ZodMiniType>(
+  clients: Clients,
+  bucket: string,
+  key: string,
+  schema: T,
+): Promise<z.infer<T> | undefined> {
   const page = await clients.s3.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: key }));
-  return (page.Contents ?? []).some((object) => object.Key === key);
+  if (!(page.Contents ?? []).some((object) => object.Key === key)) return undefined;
+  return readFact(clients, bucket, key, schema);
 }
 
 async function readFact<T extends z.ZodMiniType>(

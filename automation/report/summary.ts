@@ -40,6 +40,8 @@ function rto(report: Report): string {
 function checksLine(report: Report): string {
   const failed = report.checks.filter((check) => !check.held);
   if (failed.length === 0) return `all ${report.checks.length} checks`;
-  const named = failed.map((check) => `${check.name}: ${check.detail}`).join(" | ");
+  // What has a line of its own above is only named here.
+  const shown: readonly string[] = sameness;
+  const named = failed.map(({ name, detail }) => (shown.includes(name) ? name : `${name} (${detail})`)).join(", ");
   return `${failed.length} of ${report.checks.length} checks: ${named}`;
 }

@@ -80,7 +80,7 @@ describe("the report", () => {
 
   it("names the checks that failed", () => {
     const made = makeReport({ ...input, checks: [{ name: "secrets", held: false, detail: "found: x" }] });
-    assert.equal(summaryLines(made, undefined)[8], "FAILED    1 of 1 checks: secrets: found: x");
+    assert.equal(summaryLines(made, undefined)[8], "FAILED    1 of 1 checks: secrets (found: x)");
     assert.match(markdown(made), /\| secrets \| \*\*NO\*\* \| found: x \|/);
   });
 
