@@ -56,7 +56,17 @@ async function drill(given: DrillArguments): Promise<number> {
   return commandDrill(given);
 }
 
+/** A reader that left (`| head`) must not end a drill half-way: its clean-up still has to run. */
+function outliveReaders(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+    });
+  }
+}
+
 async function main(): Promise<void> {
+  outliveReaders();
   try {
     await program().parseAsync();
   } catch (error) {
