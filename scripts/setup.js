@@ -367,7 +367,7 @@ function onPath(program) {
     const file = path.join(folder, program);
     try {
       fs.accessSync(file, fs.constants.X_OK);
-      if (fs.statSync(file).isFile()) return fs.realpathSync(file) && file;
+      if (fs.statSync(file).isFile()) return file;
     } catch {
       // Not here.
     }

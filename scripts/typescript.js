@@ -15,10 +15,14 @@ const folders = ["automation", "components", "demo", "emulator", "run"];
 const esbuildVersion = require("esbuild/package.json").version;
 const options = { loader: "ts", format: "cjs", platform: "node", target: "node20", sourcemap: false };
 
+/** Where the result of each source lies that {@link prepare} has looked at. */
+const compiled = new Map();
+
 /** Compiles what is new or changed, in parallel, and makes `require` understand `.ts` files of this project. */
 async function prepare() {
   fs.mkdirSync(cache, { recursive: true });
-  const stale = sources().filter((file) => !fs.existsSync(compiledFile(file, fs.readFileSync(file, "utf8"))));
+  for (const file of sources()) compiled.set(file, compiledFile(file, fs.readFileSync(file, "utf8")));
+  const stale = [...compiled.keys()].filter((file) => !fs.existsSync(compiled.get(file)));
   if (stale.length > 0) await compileAll(stale);
   require.extensions[".ts"] = (module, file) => module._compile(compiledText(file), file);
 }
@@ -39,19 +43,22 @@ async function compileAll(files) {
     files.map(async (file) => {
       const source = fs.readFileSync(file, "utf8");
       const { code } = await esbuild.transform(source, { ...options, sourcefile: file });
-      write(compiledFile(file, source), code);
+      write(compiled.get(file), code);
     }),
   );
   await esbuild.stop();
 }
 
 function compiledText(file) {
+  // Read and hashed once, by `prepare`; only a file outside of its folders is new here.
+  const known = compiled.get(file);
+  if (known !== undefined) return fs.readFileSync(known, "utf8");
   const source = fs.readFileSync(file, "utf8");
-  const compiled = compiledFile(file, source);
-  if (!fs.existsSync(compiled)) {
-    write(compiled, require("esbuild").transformSync(source, { ...options, sourcefile: file }).code);
+  const result = compiledFile(file, source);
+  if (!fs.existsSync(result)) {
+    write(result, require("esbuild").transformSync(source, { ...options, sourcefile: file }).code);
   }
-  return fs.readFileSync(compiled, "utf8");
+  return fs.readFileSync(result, "utf8");
 }
 
 function compiledFile(file, source) {

@@ -3,7 +3,7 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Filter, Tag, TagSpecification } from "@aws-sdk/client-ec2";
-import { AwsError, operation, type Access, type Call, type Cloud, type Operation } from "../../core/definitions";
+import { AwsError, operation, type Access, type Cloud, type Operation } from "../../core/definitions";
 
 /** An id as EC2 makes them: the prefix and 17 hexadecimal digits. */
 export function newId(prefix: string): string {
@@ -163,8 +163,4 @@ export class ClientTokens {
 export function required<T>(value: T | undefined, name: string): T {
   if (value !== undefined && value !== null && (value as unknown) !== "") return value;
   throw new AwsError("MissingParameter", `The request must contain the parameter ${name}`);
-}
-
-export function ownerOf({ cloud }: Call): string {
-  return cloud.account;
 }
