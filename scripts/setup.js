@@ -35,7 +35,7 @@ async function main() {
   const unlock = lock(path.join(os.tmpdir(), `protected-pipeline-setup-${digest(root).slice(0, 16)}.lock`));
   try {
     const dependencies = installDependencies(before);
-    const bundles = buildBundles(before, dependencies);
+    const bundles = await buildBundles(before, dependencies);
     const postgres = await findOrInstallPostgres(before);
     const pulumi = await findOrGetPulumi(before);
     writeState({ dependencies, bundles, ...postgres, ...pulumi });
@@ -71,13 +71,14 @@ function installDependencies(before) {
  * What is shipped as one file. Built with paths relative to the clone and without source maps, so that two clones
  * make the same bytes: a bundle that differs would make every `pulumi up` from another laptop change the toolkit.
  */
+const sdkSubsetFile = path.join(__dirname, "sdk-subset.js");
 const bundles = [
   { entry: "jobs/main.ts", output: "dist/jobs.js" },
   { entry: "demo/app/server.ts", output: "dist/demo-app.js" },
   { entry: "demo/seed/main.ts", output: "dist/demo-seed.js" },
 ];
 
-function buildBundles(before, dependencies) {
+async function buildBundles(before, dependencies) {
   const known = before.bundles || {};
   const result = {};
   for (const { entry, output } of bundles) {
@@ -88,18 +89,17 @@ function buildBundles(before, dependencies) {
       old.dependencies === dependencies &&
       fs.existsSync(path.join(root, output)) &&
       old.digest === digestOfFiles(old.inputs);
-    result[output] = fresh ? old : { ...buildBundle(entry, output), dependencies };
+    result[output] = fresh ? old : { ...(await buildBundle(entry, output)), dependencies };
   }
   return result;
 }
 
-function buildBundle(entry, output) {
+async function buildBundle(entry, output) {
   say(`building ${output}`);
   const esbuild = require(path.join(root, "node_modules", "esbuild"));
-  const { metafile } = esbuild.buildSync({
+  const { sdkSubset } = require(sdkSubsetFile);
+  const options = {
     absWorkingDir: root,
-    entryPoints: [entry],
-    outfile: output,
     bundle: true,
     platform: "node",
     target: "node20",
@@ -109,11 +109,17 @@ function buildBundle(entry, output) {
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: "none",
-    metafile: true,
     logLevel: "error",
+  };
+  const { metafile } = await esbuild.build({
+    ...options,
+    entryPoints: [entry],
+    outfile: output,
+    metafile: true,
+    plugins: [sdkSubset(esbuild, root, [path.dirname(entry)], options)],
   });
   const inputs = Object.keys(metafile.inputs)
-    .filter((file) => !file.startsWith("node_modules/"))
+    .filter((file) => !file.startsWith("node_modules/") && !file.startsWith("sdk-subset:"))
     .sort();
   return { inputs, digest: digestOfFiles(inputs) };
 }
@@ -125,7 +131,8 @@ function digestOfFiles(files) {
     if (!fs.existsSync(absolute)) return "missing";
     hash.update(file).update("\0").update(fs.readFileSync(absolute)).update("\0");
   }
-  return hash.update(fs.readFileSync(__filename)).digest("hex");
+  for (const builder of [__filename, sdkSubsetFile]) hash.update(fs.readFileSync(builder));
+  return hash.digest("hex");
 }
 
 // --- PostgreSQL -----------------------------------------------------------------------------------------------
