@@ -7,6 +7,7 @@ import { Refusal } from "./refusal";
 const setupState = z.object({
   /** Folder that holds `bin/pulumi`. */
   pulumiRoot: z.string(),
+  pulumiVersion: z.string(),
   /** Folder of PostgreSQL's server and client programs. */
   postgresBin: z.string(),
   postgresMajor: z.number(),

@@ -108,6 +108,7 @@ class Drill {
       name: this.name,
       scratch: this.scratch,
       pulumiRoot: setup.pulumiRoot,
+      pulumiVersion: setup.pulumiVersion,
       environment: target.pulumiEnvironment,
       program: demoStack({ name: this.name, engine, target, scenario, data }),
     });

@@ -19,14 +19,15 @@ export interface DataFile {
 
 /** Refuses when the programs for PostgreSQL do not fit each other: a client must not be older than its server. */
 export async function checkClients(setup: Setup): Promise<void> {
-  for (const program of ["pg_dump", "pg_restore", "psql"]) {
+  const check = async (program: string) => {
     const major = await majorOf(path.join(setup.postgresBin, program));
-    if (major >= setup.postgresMajor) continue;
+    if (major >= setup.postgresMajor) return;
     throw new Refusal(
       `${program} in ${setup.postgresBin} is version ${major}, older than the server's ${setup.postgresMajor}: ` +
         `install PostgreSQL ${setup.postgresMajor}'s client programs and run \`npm run setup\`.`,
     );
-  }
+  };
+  await Promise.all(["pg_dump", "pg_restore", "psql"].map(check));
 }
 
 async function majorOf(program: string): Promise<number> {

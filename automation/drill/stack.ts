@@ -11,8 +11,9 @@ const project = "protected-pipeline";
 export interface StackOptions {
   readonly name: string;
   readonly scratch: Scratch;
-  /** Folder that holds `bin/pulumi`. */
+  /** Folder that holds `bin/pulumi`, and what that answers to `version`. */
   readonly pulumiRoot: string;
+  readonly pulumiVersion: string;
   /** Environment for the engine, such as where the providers are. */
   readonly environment: Readonly<Record<string, string>>;
   readonly program: () => Promise<Record<string, unknown>>;
@@ -21,6 +22,9 @@ export interface StackOptions {
 export type Outputs = Readonly<Record<string, unknown>>;
 
 export class EphemeralStack {
+  /** The end of the update, some time after all of its resources stand. */
+  private updating: Promise<void> | undefined;
+
   private constructor(
     private readonly stack: Stack,
     private readonly backend: string,
@@ -43,7 +47,7 @@ export class EphemeralStack {
       PULUMI_SKIP_CONFIRMATIONS: "true",
     };
     const pulumiCommand = await PulumiCommand.get({
-      root: await commandInItsOwnSession(options.pulumiRoot, scratch),
+      root: await commandInItsOwnSession(options),
       skipVersionCheck: true,
     });
     const stack = await LocalWorkspace.createStack(
@@ -60,24 +64,44 @@ export class EphemeralStack {
     return new EphemeralStack(stack, backend);
   }
 
-  /** Creates everything. The result's history would hold plain secrets: it is not asked for. */
+  /**
+   * Creates everything. Resolves when the engine says that all of it stands; after that, the Automation API asks the
+   * CLI three times for a second about what its events told already. The result's history would hold plain secrets: it
+   * is not asked for.
+   */
   async up(signal: AbortSignal, onEvent: (event: EngineEvent) => void): Promise<Outputs> {
     // The Automation API ignores a signal that is aborted already.
     signal.throwIfAborted();
-    const result = await withoutStackTraces(() =>
-      this.stack.up({ showSecrets: false, signal, onEvent, onError: () => undefined }),
-    );
-    return plain(result.outputs);
+    const outcome = new UpdateOutcome();
+    return new Promise((resolve, reject) => {
+      const update = withoutStackTraces(() =>
+        this.stack.up({
+          showSecrets: false,
+          signal,
+          onEvent: (event) => {
+            onEvent(event);
+            const outputs = outcome.hear(event);
+            if (outputs !== undefined) resolve(outputs);
+          },
+          onError: () => undefined,
+        }),
+      );
+      this.updating = update.then(() => undefined);
+      update.then((result) => resolve(plain(result.outputs)), reject);
+    });
   }
 
   async destroy(signal: AbortSignal, onEvent: (event: EngineEvent) => void): Promise<void> {
     signal.throwIfAborted();
+    // The CLI writes its state at the end of an update. A failure that up() did not throw fails the search of the state.
+    await this.updating?.catch(() => undefined);
     await this.stack.destroy({ showSecrets: false, signal, onEvent });
     await this.stack.workspace.removeStack(this.stack.name);
   }
 
   /** Every file of the backend: state, history, backups. */
   async stateFiles(): Promise<string[]> {
+    await this.updating;
     const entries = await fs.readdir(this.backend, { recursive: true, withFileTypes: true });
     return entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
   }
@@ -103,14 +127,32 @@ function plain(outputs: OutputMap): Outputs {
 
 /**
  * A folder whose `bin/pulumi` runs the real one in a session of its own: a terminal sends Ctrl-C to a whole group, and
- * the CLI's second SIGINT orphans resources. When the driver dies, its death is the CLI's.
+ * the CLI's second SIGINT orphans resources. When the driver dies, its death is the CLI's. The set-up knows the version
+ * already, which takes the CLI a third of a second to tell.
  */
-async function commandInItsOwnSession(root: string, scratch: Scratch): Promise<string> {
+async function commandInItsOwnSession({ pulumiRoot, pulumiVersion, scratch }: StackOptions): Promise<string> {
   const folder = await scratch.folder("cli/bin");
-  const real = path.join(root, "bin", "pulumi");
-  const script = `#!/bin/sh\nexec setsid setpriv --pdeathsig TERM '${real}' "$@"\n`;
+  const real = path.join(pulumiRoot, "bin", "pulumi");
+  const script = `#!/bin/sh
+[ "$*" = version ] && echo 'v${pulumiVersion}' && exit
+exec setsid setpriv --pdeathsig TERM '${real}' "$@"
+`;
   await fs.writeFile(path.join(folder, "pulumi"), script, { mode: 0o755 });
   return path.dirname(folder);
+}
+
+/** Whether all of an update's resources stand, from the engine's events. */
+export class UpdateOutcome {
+  private outputs: Outputs | undefined;
+  private failed = false;
+
+  /** Returns the stack's outputs when the event is the end of an update without an error. */
+  hear({ resOutputsEvent, diagnosticEvent, summaryEvent }: EngineEvent): Outputs | undefined {
+    const step = resOutputsEvent?.metadata;
+    if (step?.type === "pulumi:pulumi:Stack") this.outputs = step.new?.outputs;
+    if (diagnosticEvent?.severity === "error") this.failed = true;
+    return summaryEvent !== undefined && !this.failed ? this.outputs : undefined;
+  }
 }
 
 /** How far an update is, from the engine's events. */

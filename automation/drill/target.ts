@@ -53,7 +53,7 @@ const stateAtTheEnd = { PULUMI_EXPERIMENTAL: "true", PULUMI_SKIP_CHECKPOINTS: "t
 
 function localTarget(emulator: Emulator, setup: Setup): Target {
   return {
-    pollMilliseconds: 250,
+    pollMilliseconds: 100,
     pulumiEnvironment: { ...emulator.environment, ...emulator.pulumiEnvironment, ...stateAtTheEnd },
     caBundle: emulator.cloud.stores.rds.caCertificate,
     databaseVersion: String(setup.postgresMajor),

@@ -25,9 +25,9 @@ function setting(name: string): string {
   return value;
 }
 
-/** Repeats a look until it gives something, with growing pauses. */
+/** Repeats a look until it gives something, with pauses of about a tenth of the time that has passed. */
 async function until<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
-  for (let pause = 100; ; pause = Math.min(pause * 1.5, 5_000)) {
+  for (let pause = 100; ; pause = Math.min(pause * 1.1, 5_000)) {
     const found = await look().catch((error: Error) => {
       if (notYet.has(error.name)) return undefined;
       throw error;

@@ -22,7 +22,7 @@ describe("before a drill", () => {
   /** A set-up whose programs answer with what the test wants. */
   function setup(programs: Record<string, string>, postgresMajor = 16) {
     for (const [name, text] of Object.entries(programs)) file(name, `#!/bin/sh\n${text}\n`, 0o755);
-    return { pulumiRoot: folder, postgresBin: folder, postgresMajor };
+    return { pulumiRoot: folder, pulumiVersion: "3.0.0", postgresBin: folder, postgresMajor };
   }
 
   const oneLine = (says: RegExp) => (error: unknown) =>
