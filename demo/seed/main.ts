@@ -67,8 +67,12 @@ async function main(): Promise<void> {
     const answer = await ssm.send(new GetCommandInvocationCommand(id));
     return running.has(answer.Status ?? "Pending") ? undefined : answer;
   });
-  process.stdout.write(done.StandardOutputContent ?? "");
-  process.stderr.write(done.StandardErrorContent ?? "");
+  for (const [stream, text] of [
+    [process.stdout, done.StandardOutputContent],
+    [process.stderr, done.StandardErrorContent],
+  ] as const) {
+    if (text !== undefined && text !== "") stream.write(`${text.trimEnd()}\n`);
+  }
   if (done.Status !== "Success") throw new Error(`the seeding on ${instance} ended as ${done.Status}`);
 }
 
