@@ -7,6 +7,7 @@
  */
 const { createHash } = require("node:crypto");
 const fs = require("node:fs");
+const Module = require("node:module");
 const path = require("node:path");
 
 const root = path.dirname(__dirname);
@@ -25,6 +26,21 @@ async function prepare() {
   const stale = [...compiled.keys()].filter((file) => !fs.existsSync(compiled.get(file)));
   if (stale.length > 0) await compileAll(stale);
   require.extensions[".ts"] = (module, file) => module._compile(compiledText(file), file);
+  const load = Module._load;
+  Module._load = (name, ...rest) => (loadedLate.has(name) ? late(() => load(name, ...rest)) : load(name, ...rest));
+}
+
+/**
+ * What Pulumi's SDK loads at its start, a quarter of the driver's whole start, and needs only to serialise functions
+ * for the cloud, which no program here does.
+ */
+const loadedLate = new Set(["typescript", "@npmcli/arborist"]);
+
+/** A module that is loaded when something of it is first used. */
+function late(load) {
+  let module;
+  const get = (_target, name) => (name === "__esModule" ? true : (module ??= load())[name]);
+  return new Proxy({}, { get });
 }
 
 function sources() {
