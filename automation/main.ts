@@ -3,8 +3,9 @@
  *
  * Exit status: 0 all held; 1 a check failed; 2 it could not be run.
  */
-import { Command, CommanderError, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { checkArguments, engines, sabotages, type DrillArguments } from "./drill/options";
+import { addOperatorCommands } from "./operator/commands";
 import { messageOf, Refusal } from "./refusal";
 
 const couldNotRun = 2;
@@ -33,13 +34,15 @@ function program(): Command {
   root
     .command("emulator")
     .description("Start the embedded AWS, print what a shell needs to find it, and stay until Ctrl-C.")
+    .addArgument(new Argument("[up]", "deploy this project's program in it, with the plain Pulumi CLI").choices(["up"]))
     .option("--port <number>", "port of the endpoint on 127.0.0.1 (default: a free one)", port)
     .allowExcessArguments(false)
-    .action(async ({ port: wanted }) => {
+    .action(async (up, { port: wanted }) => {
       // eslint-disable-next-line @typescript-eslint/no-require-imports -- loaded when it is needed, and not before
       const { runEmulator } = require("./emulator") as typeof import("./emulator");
-      process.exitCode = await runEmulator(wanted ?? 0);
+      process.exitCode = await runEmulator({ port: wanted ?? 0, up: up !== undefined });
     });
+  addOperatorCommands(root);
   return root;
 }
 

@@ -1,19 +1,16 @@
 /** What the set-up (`scripts/setup.js`) found, as it wrote it down. */
 import * as fs from "node:fs";
 import * as path from "node:path";
-import * as z from "zod/mini";
 import { Refusal } from "./refusal";
 
-const setupState = z.object({
+export interface Setup {
   /** Folder that holds `bin/pulumi`. */
-  pulumiRoot: z.string(),
-  pulumiVersion: z.string(),
+  readonly pulumiRoot: string;
   /** Folder of PostgreSQL's server and client programs. */
-  postgresBin: z.string(),
-  postgresMajor: z.number(),
-});
-
-export type Setup = z.infer<typeof setupState>;
+  readonly postgresBin: string;
+  readonly postgresMajor: number;
+  readonly pulumiVersion: string;
+}
 
 const root = path.resolve(__dirname, "..");
 const stateFile = path.join(root, "node_modules", ".cache", "protected-pipeline", "setup.json");
@@ -27,14 +24,25 @@ export function readSetup(file = stateFile): Setup {
   } catch {
     throw new Refusal(`this clone is not set up. ${again}`);
   }
-  const result = z.safeParse(setupState, value);
-  if (!result.success) throw new Refusal(`the set-up of this clone is not complete. ${again}`);
+  if (!isSetup(value)) throw new Refusal(`the set-up of this clone is not complete. ${again}`);
   for (const program of [
-    path.join(result.data.pulumiRoot, "bin", "pulumi"),
-    path.join(result.data.postgresBin, "pg_dump"),
+    path.join(value.pulumiRoot, "bin", "pulumi"),
+    path.join(value.postgresBin, "pg_dump"),
     path.join(root, "dist", "jobs.js"),
   ]) {
     if (!fs.existsSync(program)) throw new Refusal(`${program} is gone since the set-up. ${again}`);
   }
-  return result.data;
+  return value;
+}
+
+/** By hand: loading a schema's library takes a tenth of the second that the emulator has for its start. */
+function isSetup(value: unknown): value is Setup {
+  const { pulumiRoot, postgresBin, postgresMajor, pulumiVersion } = (value ?? {}) as Partial<
+    Record<keyof Setup, unknown>
+  >;
+  return [pulumiRoot, postgresBin, pulumiVersion].every(isText) && typeof postgresMajor === "number";
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === "string";
 }

@@ -14,7 +14,13 @@ export { defaultDeadlines, defaultSoak, type Deadlines, type Engine, type Soak }
 export type { PolicyDocument, Statement } from "./policies";
 export { PrivateBucket, type PrivateBucketArgs } from "./private-bucket";
 export { Protection, type JobProjects } from "./protection";
-export type { ProtectedDatabase, ProtectedInstance, ProtectionArgs, ProtectionProbe } from "./protection-args";
+export type {
+  ProtectedDatabase,
+  ProtectedInstance,
+  ProtectedPooler,
+  ProtectionArgs,
+  ProtectionProbe,
+} from "./protection-args";
 export { admitCommand, runVariables, toolkitArtifact, type Action, type Stage } from "./stages";
 export {
   ProtectedPipeline,

@@ -2,7 +2,7 @@
  * Makes the plan, and checks what can be checked before anything exists: that names fit, that deadlines nest, that
  * every time-out is one that AWS takes.
  */
-import type { Plan } from "../run/plan";
+import type { Limits, Plan } from "../run/plan";
 
 export type Deadlines = Plan["deadlines"];
 export type Soak = Plan["soak"];
@@ -17,6 +17,21 @@ export const defaultDeadlines: Deadlines = {
   healSeconds: 3600,
   freshSeconds: 14_400,
 };
+
+/** What a live client hardly notices: docs/performance.md has the figures. */
+export const defaultLimits = { parallelTargets: 4, stageWorkers: 1, maxRate: 20_000_000 } as const satisfies Limits;
+
+/** The limits of a protection; `unbounded` becomes no limit. */
+export function limitsFrom(given: LimitsArgs = {}): Limits {
+  const { maxRate, ...counts } = { ...defaultLimits, ...given };
+  return { ...counts, ...(maxRate === "unbounded" ? {} : { maxRate }) };
+}
+
+export interface LimitsArgs {
+  readonly parallelTargets?: number;
+  readonly stageWorkers?: number;
+  readonly maxRate?: number | "unbounded";
+}
 
 export const defaultSoak: Soak = { seconds: 60, tolerance: 2 };
 
@@ -66,6 +81,14 @@ export interface PlanSettings {
   }[];
   readonly targetIds: readonly string[];
   readonly retentionDays: number;
+  readonly limits: Limits;
+  readonly healing: Plan["healing"];
+  readonly engine: Engine;
+  readonly instances: readonly {
+    readonly id: string;
+    readonly paths: readonly string[];
+    readonly freeze: { readonly thawSeconds: number } | undefined;
+  }[];
 }
 
 /** Every rule that the settings break, as whole sentences. */
@@ -75,6 +98,8 @@ export function planProblems(settings: PlanSettings): string[] {
     ...positiveProblems(settings),
     ...timeoutProblems(settings),
     ...nestingProblems(settings),
+    ...limitProblems(settings.limits),
+    ...settings.instances.flatMap((instance) => instanceProblems(instance, settings)),
     ...settings.probes.flatMap((probe) => probeProblems(probe, settings)),
   ];
 }
@@ -126,6 +151,40 @@ function nestingProblems({ deadlines, soak, pollSeconds }: PlanSettings): string
       soak.seconds <= deadlines.deploySeconds,
       `soak.seconds (${soak.seconds}) exceeds deploySeconds (${deadlines.deploySeconds}): ` +
         "the deploy's deadline includes the soak's order of size; lengthen it or soak for less.",
+    ],
+  ];
+  return rules.filter(([holds]) => !holds).map(([, sentence]) => sentence);
+}
+
+function limitProblems(limits: Limits): string[] {
+  const { maxRate, ...counts } = limits;
+  return [
+    ...Object.entries(counts)
+      .filter(([, value]) => !Number.isInteger(value) || value < 1)
+      .map(([name, value]) => `limits.${name} is ${value}: give a whole number from 1 on.`),
+    ...(maxRate === undefined || maxRate > 0
+      ? []
+      : [`limits.maxRate is ${maxRate}: give bytes per second, or "unbounded".`]),
+  ];
+}
+
+function instanceProblems(instance: PlanSettings["instances"][number], settings: PlanSettings): string[] {
+  const { id, paths, freeze } = instance;
+  const { protectSeconds } = settings.deadlines;
+  const rules: [boolean, string][] = [
+    [
+      settings.healing === "always" || paths.length > 0,
+      `The instance "${id}" has no paths, and healing is "when-changed": nothing would tell that it has changed.`,
+    ],
+    [
+      freeze === undefined || (freeze.thawSeconds > 0 && freeze.thawSeconds < protectSeconds),
+      `The instance "${id}" thaws by itself after ${freeze?.thawSeconds} seconds: give a positive number below ` +
+        `protectSeconds (${protectSeconds}), as short as the application bears.`,
+    ],
+    [
+      freeze === undefined || settings.engine === "aws",
+      `The instance "${id}" is to be frozen for its backup, and Elastio does not tell at which moment it makes one: ` +
+        'use the engine "aws", or no freeze.',
     ],
   ];
   return rules.filter(([holds]) => !holds).map(([, sentence]) => sentence);

@@ -31,6 +31,9 @@ export interface Site {
 
 /** Actions that IAM cannot limit to a resource, from AWS's service authorization reference. */
 export const unscopedActions: ReadonlySet<string> = new Set([
+  // It knows metric alarms, and answers about composite ones only to who may ask about all.
+  "cloudwatch:DescribeAlarms",
+  "cloudwatch:GetMetricStatistics",
   "ec2:DescribeDhcpOptions",
   "ec2:DescribeInstances",
   "ec2:DescribeNetworkInterfaces",
@@ -252,11 +255,12 @@ function databases(scope: JobScope): DatabaseOf[] {
 /** Protect: leases, the dump into the vault, the instance's backup, the files' fingerprint. */
 export function protectStatements(scope: JobScope): Statement[] {
   return [
-    ...factStatements(scope, ["opened.json", "*/protected.json"]),
+    ...factStatements(scope, ["opened.json", "*/frozen.json", "*/protected.json"]),
     ...leaseStatements(scope, ["ssm:DeleteParameter", "ssm:GetParametersByPath", "ssm:PutParameter"]),
     // The holder of a lease may be another pipeline of this account: whether it still lives must be seen.
     ...executionStatements(scope.site, "*", ["*"]),
     ...databaseStatements(scope),
+    ...spaceStatements(scope),
     ...shellStatements(scope),
     ...instanceStatements(scope),
     ...elastioStatements(scope),
@@ -269,6 +273,8 @@ export function protectStatements(scope: JobScope): Statement[] {
 export function waitStatements(scope: JobScope): Statement[] {
   return [
     ...factStatements(scope, ["*/staged.json", "*/proven.json"]),
+    // Who held the lease before: how long the last run took.
+    ...leaseStatements(scope, ["ssm:GetParametersByPath"]),
     ...databaseStatements(scope),
     ...instanceStatements(scope),
     ...elastioStatements(scope),
@@ -297,12 +303,15 @@ export function guardStatements(scope: JobScope): Statement[] {
     allow(["codebuild:StopBuild"], [projectArn(site, plan.projects.deploy)]),
     ...alarmStatements(scope),
     ...databaseStatements(scope),
+    ...poolerStatements(scope),
+    ...lateStatements(scope),
     ...shellStatements(scope),
     ...fenceStatements(scope),
     ...instanceStatements(scope),
     ...elastioStatements(scope),
     ...volumeStatements(scope),
     ...cutOverStatements(scope),
+    ...removalStatements(scope),
   ];
 }
 
@@ -318,8 +327,10 @@ const guardFacts = [
   "decided.json",
   "claims/*",
   "fenced.json",
+  "*/restored.json",
   "*/cut-over.json",
   "verdict.json",
+  "cleared.json",
 ];
 
 function factStatements(scope: JobScope, written: readonly string[]): Statement[] {
@@ -359,19 +370,23 @@ function executionStatements(site: Site, pipeline: string, projects: readonly st
   ];
 }
 
-function alarmStatements({ site, plan }: JobScope): Statement[] {
-  if (plan.alarms.length === 0) return [];
-  const alarm = `arn:${site.partition}:cloudwatch:${site.region}:${site.account}:alarm`;
-  return [
-    allow(
-      ["cloudwatch:DescribeAlarms"],
-      plan.alarms.map((name) => `${alarm}:${name}`),
-    ),
-  ];
+function alarmStatements({ plan }: JobScope): Statement[] {
+  return plan.alarms.length === 0 ? [] : [allowUnscoped("cloudwatch:DescribeAlarms")];
+}
+
+/** Whether a server has room for what is to be staged. */
+function spaceStatements(scope: JobScope): Statement[] {
+  const staged = databases(scope).some(({ stage }) => stage !== "on-failure");
+  return staged ? [allowUnscoped("cloudwatch:GetMetricStatistics")] : [];
 }
 
 function databaseStatements(scope: JobScope): Statement[] {
   return secretStatements(databases(scope).map((database) => database.secretArn));
+}
+
+/** The poolers in front of the databases, which a healing pauses. */
+function poolerStatements(scope: JobScope): Statement[] {
+  return secretStatements(databases(scope).flatMap(({ pooler }) => pooler?.secretArn ?? []));
 }
 
 /** Files are fingerprinted by a shell command on the instance. */
@@ -428,7 +443,13 @@ function snapshotStatements(scope: JobScope): Statement[] {
   ];
 }
 
-/** The volume that a healing will put in place, made of a snapshot; the Guard only rehearses the call, and cleans up. */
+/** What is restored only when the deploy has failed is read from the vault by the healer. */
+function lateStatements(scope: JobScope): Statement[] {
+  const late = databases(scope).some(({ stage }) => stage === "on-failure");
+  return late ? vaultStatements(scope, ["s3:GetObject"]) : [];
+}
+
+/** The volumes that a healing will put in place, made of snapshots; the Guard only rehearses the call. */
 function volumeStatements(scope: JobScope): Statement[] {
   const { site, plan } = scope;
   if (plan.engine !== "aws" || instances(scope).length === 0) return [];
@@ -437,21 +458,30 @@ function volumeStatements(scope: JobScope): Statement[] {
     allowUnscoped("ec2:DescribeSnapshots"),
     allow(["ec2:CreateVolume"], [volumes, snapshotArn(site)]),
     allow(["ec2:CreateTags"], [volumes], { StringEquals: { "ec2:CreateAction": "CreateVolume" } }),
-    allow(["ec2:DeleteVolume"], [volumes], { Null: { "ec2:ResourceTag/protected-pipeline:run": "false" } }),
     ...keyStatements(scope),
   ];
 }
 
 function cutOverStatements(scope: JobScope): Statement[] {
   const { site } = scope;
-  const found = instances(scope).map((instance) => instance.arn);
+  const found = instances(scope);
   if (found.length === 0) return [];
+  const arns = found.map((instance) => instance.arn);
+  const whole = found.filter((instance) => instance.volumes === "all").map((instance) => instance.arn);
   const volumes = ec2Arn(site, "volume/*");
   const tasks = ec2Arn(site, "replace-root-volume-task/*");
   return [
     allowUnscoped("ec2:DescribeReplaceRootVolumeTasks"),
-    allow(["ec2:CreateReplaceRootVolumeTask"], [...found, volumes, snapshotArn(site), tasks]),
-    allow(["ec2:ModifyInstanceAttribute"], [...found, volumes]),
+    allow(["ec2:CreateReplaceRootVolumeTask"], [...arns, volumes, snapshotArn(site), tasks]),
+    allow(["ec2:ModifyInstanceAttribute"], [...arns, volumes]),
+    allow(["ec2:ModifyVolume"], [volumes], ownVolumes),
+    // With data volumes the exchange is made while the instance is stopped.
+    ...(whole.length === 0
+      ? []
+      : [
+          allow(["ec2:StartInstances", "ec2:StopInstances"], whole),
+          allow(["ec2:AttachVolume", "ec2:DetachVolume"], [...whole, volumes]),
+        ]),
     // No more than this product's own tags: others decide over access elsewhere.
     allow(["ec2:CreateTags"], [volumes, tasks], {
       "ForAllValues:StringLike": { "aws:TagKeys": "protected-pipeline:*" },
@@ -460,13 +490,33 @@ function cutOverStatements(scope: JobScope): Statement[] {
   ];
 }
 
-/** Elastio restores an instance by booting a copy; it is stopped, its volume taken over, and then ended. */
+/** Of a run: made by it, taken over by it, or kept by it as evidence. */
+const ownVolumes: Conditions = { Null: { "ec2:ResourceTag/protected-pipeline:run": "false" } };
+
+/** What a run made for a healing that is not needed, and what is kept until its retention has passed. */
+function removalStatements(scope: JobScope): Statement[] {
+  const { site, plan } = scope;
+  if (instances(scope).length === 0) return [];
+  return [
+    allow(["ec2:DeleteVolume"], [ec2Arn(site, "volume/*")], ownVolumes),
+    ...(plan.engine === "aws" ? [allow(["ec2:DeleteSnapshot"], [snapshotArn(site)], ownVolumes)] : []),
+  ];
+}
+
+/** Elastio restores an instance by booting a copy; it is isolated and stopped, its volumes taken over, and then ended. */
 function copyStatements({ site, plan }: JobScope): Statement[] {
   if (plan.engine !== "elastio") return [];
   const copies = { Null: { "ec2:ResourceTag/elastio:restored-from-rp": "false" } };
+  const group = plan.elastio?.isolationGroupId;
   return [
     allow(["ec2:DetachVolume", "ec2:StopInstances", "ec2:TerminateInstances"], [ec2Arn(site, "instance/*")], copies),
     allow(["ec2:DetachVolume"], [ec2Arn(site, "volume/*")]),
+    ...(group === undefined
+      ? []
+      : [
+          allow(["ec2:ModifyInstanceAttribute"], [ec2Arn(site, "instance/*")], copies),
+          allow(["ec2:ModifyInstanceAttribute"], [ec2Arn(site, `security-group/${group}`)]),
+        ]),
   ];
 }
 

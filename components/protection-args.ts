@@ -1,7 +1,7 @@
 import type * as pulumi from "@pulumi/pulumi";
-import type { Plan } from "../run/plan";
+import type { DatabaseTarget, InstanceTarget, Plan } from "../run/plan";
 import type { BuildNetwork, ComputeType } from "./command-project";
-import type { Deadlines, Engine, Soak } from "./plan";
+import type { Deadlines, Engine, LimitsArgs, Soak } from "./plan";
 import type { RecoveryStore } from "./recovery-store";
 
 export interface ProtectedInstance {
@@ -19,6 +19,19 @@ export interface ProtectedInstance {
   readonly paths: readonly string[];
   /** ARN of the KMS key of its volumes, when it is not AWS's own. */
   readonly volumeKeyArn?: pulumi.Input<string>;
+  /**
+   * Which of its volumes are protected and healed. `all`: an instance with more than its root is stopped and started
+   * by a healing, one with a root only reboots. `root`: other volumes stay as a failed deploy leaves them.
+   * @default "all"
+   */
+  readonly volumes?: InstanceTarget["volumes"];
+  /**
+   * Shell commands that are run on the instance by SSM right before and right after the moment of its backup, for an
+   * application that must be asked to write out what it holds. The thaw runs by itself after `thawSeconds`, should
+   * the job not come to it. Without them the backup is as after a loss of power.
+   * @example { freeze: "fsfreeze --freeze /data", thaw: "fsfreeze --unfreeze /data", thawSeconds: 60 }
+   */
+  readonly freeze?: InstanceTarget["freeze"];
 }
 
 export interface ProtectedDatabase {
@@ -41,6 +54,42 @@ export interface ProtectedDatabase {
   readonly adminDatabase?: string;
   /** Secret of the role that owns the database: a JSON object with `username` and `password`. */
   readonly secretArn: pulumi.Input<string>;
+  /**
+   * Codes of what the preflight finds and you accept: it is told, and stops no run. docs/exactness.md lists the codes.
+   * @default none: whatever could not be brought back exactly stops the run before the deploy
+   */
+  readonly accept?: readonly string[];
+  /**
+   * Where a healing puts the sequences: `exact`, where they were; `advance`, never back, so that a number that was
+   * given out is not given out again.
+   * @default "exact"
+   */
+  readonly sequences?: DatabaseTarget["sequences"];
+  /**
+   * What a healing puts in place, and when it is made. `before`: restored from the vault and compared, before the
+   * deploy. `clone`: an exact copy of the live database, made before the deploy while the database is closed to its
+   * users; the vault's dump is proven beside it. `on-failure`: restored when the deploy has failed, for a server
+   * without room for a second database; the healing then takes as long as the restore.
+   * @default "before"
+   */
+  readonly stage?: DatabaseTarget["stage"];
+  /** PgBouncer in front of it, which a healing pauses for the exchange, so that its clients see no error. */
+  readonly pooler?: ProtectedPooler;
+}
+
+export interface ProtectedPooler {
+  readonly host: pulumi.Input<string>;
+  /** @default 6432 */
+  readonly port?: pulumi.Input<number>;
+  /**
+   * The database's name in PgBouncer.
+   * @default the database's own name
+   */
+  readonly database?: pulumi.Input<string>;
+  /** Secret of a user in PgBouncer's `admin_users`: a JSON object with `username` and `password`. */
+  readonly secretArn: pulumi.Input<string>;
+  /** @default true */
+  readonly tls?: boolean;
 }
 
 export interface ProtectionProbe {
@@ -88,10 +137,31 @@ export interface ProtectionArgs {
   readonly network: BuildNetwork;
   /**
    * What happens to writes of live users between the snapshot and the verdict. With `continue` a healing takes them
-   * out of the live database (they stay in the evidence, and the report counts them); `freeze` asks the application
-   * to stop writing. There is no default: this is the owner's decision.
+   * out of the live database (they stay in the evidence, and the report counts them); with `freeze` the database
+   * refuses their writes in that time (docs/healing.md says how far). There is no default: this is the owner's decision.
    */
   readonly writes: Plan["writes"];
+  /**
+   * `when-changed` leaves an instance alone whose files in its declared paths are as they were: a failed migration then
+   * costs no reboot.
+   * @default "always"
+   */
+  readonly healing?: Plan["healing"];
+  /**
+   * Bounds of the load that protection and healing put on the environment: targets at the same time, connections that
+   * restore one database, bytes of the dump per second that are read or restored (or "unbounded").
+   * @default { parallelTargets: 4, stageWorkers: 1, maxRate: 20_000_000 }
+   */
+  readonly limits?: LimitsArgs;
+  /** Settings of the engine `elastio`. */
+  readonly elastio?: {
+    /**
+     * Ask Elastio to end a background backup whose run has failed. Elastio documents no command for it: try it with
+     * your version of the CLI first.
+     * @default false
+     */
+    readonly abortOnFailure?: boolean;
+  };
   /**
    * `observe` does everything but heal.
    * @default "heal"

@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import { parsePlan, type Plan, type Probe, type Target } from "../run/plan";
+import { parsePlan, type Plan, type Pooler, type Probe, type Target } from "../run/plan";
 import type { Site } from "./policies";
 import type { ProtectedDatabase, ProtectedInstance, ProtectionArgs, ProtectionProbe } from "./protection-args";
 import { probeTimes, type Settings } from "./protection-settings";
@@ -10,13 +10,15 @@ export function createPlan(
   settings: Settings,
   site: pulumi.Output<Site>,
   bucket: pulumi.Output<string>,
+  isolationGroup: pulumi.Output<string> | undefined,
 ): pulumi.Output<Plan> {
   const targets = pulumi.all([
     ...(args.instances ?? []).map(instanceTarget),
     ...(args.databases ?? []).map(databaseTarget),
   ]);
   const probes = pulumi.all((args.probes ?? []).map(probe));
-  return pulumi.all([site, bucket, targets, probes]).apply(([at, storeBucket, targetList, probeList]) => {
+  return pulumi.all([site, bucket, targets, probes, isolationGroup]).apply((known) => {
+    const [at, storeBucket, targetList, probeList, isolationGroupId] = known;
     const made: Plan = {
       version: 1,
       environment: settings.environment,
@@ -33,6 +35,14 @@ export function createPlan(
       alarms: [...(args.alarms ?? [])],
       soak: settings.soak,
       writes: args.writes,
+      healing: settings.healing,
+      limits: settings.limits,
+      ...(settings.engine === "elastio" && {
+        elastio: {
+          abortOnFailure: args.elastio?.abortOnFailure ?? false,
+          ...(isolationGroupId !== undefined && { isolationGroupId }),
+        },
+      }),
       mode: args.mode ?? "heal",
       deployOnCreate: args.deployOnCreate ?? false,
       retentionDays: settings.retentionDays,
@@ -49,13 +59,15 @@ function instanceTarget(instance: ProtectedInstance): pulumi.Output<Target> {
     arn,
     instanceId,
     paths: [...instance.paths],
+    volumes: instance.volumes ?? "all",
+    ...(instance.freeze !== undefined && { freeze: instance.freeze }),
   }));
 }
 
 function databaseTarget(given: ProtectedDatabase): pulumi.Output<Target> {
   return pulumi
-    .all([given.arn, given.host, given.port ?? 5432, given.database, given.secretArn])
-    .apply(([arn, host, port, database, secretArn]): Target => ({
+    .all([given.arn, given.host, given.port ?? 5432, given.database, given.secretArn, pooler(given)])
+    .apply(([arn, host, port, database, secretArn, front]): Target => ({
       kind: "database",
       id: given.id ?? "database",
       arn,
@@ -64,7 +76,18 @@ function databaseTarget(given: ProtectedDatabase): pulumi.Output<Target> {
       database,
       adminDatabase: given.adminDatabase ?? "postgres",
       secretArn,
+      accept: [...(given.accept ?? [])],
+      sequences: given.sequences ?? "exact",
+      stage: given.stage ?? "before",
+      ...(front !== undefined && { pooler: front }),
     }));
+}
+
+function pooler({ pooler: given, database }: ProtectedDatabase): pulumi.Output<Pooler | undefined> {
+  if (given === undefined) return pulumi.output(undefined);
+  return pulumi
+    .all([given.host, given.port ?? 6432, given.database ?? database, given.secretArn])
+    .apply(([host, port, name, secretArn]) => ({ host, port, database: name, secretArn, tls: given.tls ?? true }));
 }
 
 function probe(given: ProtectionProbe): pulumi.Output<Probe> {

@@ -1,8 +1,8 @@
 /** A protection's settings: everything that is known when the program runs, without any answer from AWS. Pure. */
-import type { Plan } from "../run/plan";
+import type { Limits, Plan } from "../run/plan";
 import { defaultImage, type ComputeType } from "./command-project";
 import { nameProblems } from "./names";
-import { buildTimeouts, defaultDeadlines, defaultSoak, planProblems } from "./plan";
+import { buildTimeouts, defaultDeadlines, defaultSoak, limitsFrom, planProblems } from "./plan";
 import type { BuildTimeouts, Deadlines, Engine, PlanSettings, Soak } from "./plan";
 import type { ProtectionArgs, ProtectionProbe } from "./protection-args";
 import { retentionProblems } from "./recovery-store";
@@ -31,8 +31,11 @@ export interface Settings {
   readonly computeTypes: Readonly<Record<Job, ComputeType>>;
   readonly rescueSchedule: string;
   readonly targetIds: readonly string[];
-  readonly paths: readonly string[];
-  readonly hasDatabase: boolean;
+  readonly instances: PlanSettings["instances"];
+  readonly limits: Limits;
+  readonly healing: Plan["healing"];
+  /** Which jobs need PostgreSQL's client programs: those that always copy databases, those that may restore one late. */
+  readonly databaseClients: Readonly<Record<"always" | "late", boolean>>;
   readonly probes: PlanSettings["probes"];
 }
 
@@ -61,8 +64,13 @@ export function normalize(name: string, args: ProtectionArgs): Settings {
     computeTypes: { ...defaultComputeTypes, ...args.computeTypes },
     rescueSchedule: args.rescueSchedule ?? "rate(15 minutes)",
     targetIds: [...instances.map((each) => each.id ?? "instance"), ...databases.map((each) => each.id ?? "database")],
-    paths: instances.flatMap((each) => each.paths),
-    hasDatabase: databases.length > 0,
+    instances: instances.map(({ id = "instance", paths, freeze }) => ({ id, paths, freeze })),
+    limits: limitsFrom(args.limits),
+    healing: args.healing ?? "always",
+    databaseClients: {
+      always: databases.length > 0,
+      late: databases.some(({ stage }) => stage === "on-failure"),
+    },
     probes: (args.probes ?? []).map(probeTimes),
   };
 }
@@ -79,7 +87,8 @@ export function protectionProblems(name: string, settings: Settings): string[] {
     ...retentionProblems(settings.retentionDays),
     ...planProblems(settings),
     ...computeProblems(settings.computeTypes),
-    ...settings.paths
+    ...settings.instances
+      .flatMap(({ paths }) => paths)
       .filter((path) => !path.startsWith("/"))
       .map((path) => `The path "${path}" of an instance is not absolute.`),
     ...(/^(rate|cron)\(.+\)$/.test(settings.rescueSchedule)

@@ -30,16 +30,19 @@ export type JobProjects = Plan["projects"];
 
 interface JobDefinition {
   readonly description: string;
-  /** Whether it runs PostgreSQL's client programs. On the healing path nothing but Node and the bundle is needed. */
-  readonly clients: boolean;
+  /**
+   * Whether it runs PostgreSQL's client programs. On the healing path nothing but Node and the bundle is needed, unless
+   * a database is restored as late as that.
+   */
+  readonly clients: "always" | "late";
   readonly statements: (scope: JobScope) => Statement[];
 }
 
 const jobDefinitions: Readonly<Record<Job, JobDefinition>> = {
-  protect: { description: "Takes the lease and starts the copies", clients: true, statements: protectStatements },
-  wait: { description: "Waits for the copies and proves them", clients: true, statements: waitStatements },
-  guard: { description: "Watches the deploy, and heals when it fails", clients: false, statements: guardStatements },
-  rescue: { description: "Finishes runs whose Guard is gone", clients: false, statements: rescueStatements },
+  protect: { description: "Takes the lease and starts the copies", clients: "always", statements: protectStatements },
+  wait: { description: "Waits for the copies and proves them", clients: "always", statements: waitStatements },
+  guard: { description: "Watches the deploy, and heals when it fails", clients: "late", statements: guardStatements },
+  rescue: { description: "Finishes runs whose Guard is gone", clients: "late", statements: rescueStatements },
 };
 
 /**
@@ -89,7 +92,7 @@ export class Protection extends pulumi.ComponentResource {
 
     const site = currentSite(this);
     this.store = args.store ?? this.createStore(name, args);
-    this.plan = createPlan(args, this.settings, site, this.store.bucket);
+    this.plan = createPlan(args, this.settings, site, this.store.bucket, this.createIsolation(name, args));
     this.toolkit = this.createToolkit(name, args);
     const scope = this.jobScope(args, site);
     const jobs = this.createJobs(name, args, scope);
@@ -116,6 +119,22 @@ export class Protection extends pulumi.ComponentResource {
       const guard = jobAction(guardAction, this.guard.projectName, deploy?.runOrder);
       return { ...deployStage, name, actions: [...(actions ?? []), guard] };
     });
+  }
+
+  /** Elastio restores an instance by booting a copy of it, which must reach nothing: a group without a rule. */
+  private createIsolation(name: string, args: ProtectionArgs): pulumi.Output<string> | undefined {
+    if (this.settings.engine !== "elastio" || (args.instances ?? []).length === 0) return undefined;
+    const group = new aws.ec2.SecurityGroup(
+      `${name}-isolation`,
+      {
+        vpcId: args.network.vpcId,
+        description: "For copies of protected instances while their volumes are taken over: nothing in, nothing out",
+        ingress: [],
+        egress: [],
+      },
+      { parent: this },
+    );
+    return group.id;
   }
 
   private createStore(name: string, args: ProtectionArgs): RecoveryStore {
@@ -171,7 +190,7 @@ export class Protection extends pulumi.ComponentResource {
     args: ProtectionArgs,
     scope: pulumi.Output<JobScope>,
   ): CommandProject {
-    const { image, engine, hasDatabase } = this.settings;
+    const { image, engine } = this.settings;
     const { description, clients, statements } = jobDefinitions[job];
     return new CommandProject(
       `${name}-${job}`,
@@ -179,7 +198,7 @@ export class Protection extends pulumi.ComponentResource {
         projectName: this.projects[job],
         description,
         commands: [`node "$CODEBUILD_SRC_DIR/jobs.js" ${job}`],
-        installCommands: toolCommands({ image, engine, clients: clients && hasDatabase }),
+        installCommands: toolCommands({ image, engine, clients: this.settings.databaseClients[clients] }),
         source,
         network: args.network,
         image,

@@ -1,6 +1,10 @@
 /**
  * When Rescue is called: events that say that a run may have lost its Guard. Events come at least once, and may be
  * dropped after retries, so a schedule calls it too; Rescue itself looks what there is to do.
+ *
+ * A Guard that has healed ends as FAILED, its action and its execution with it: of the three, only the execution's end
+ * calls Rescue, once. A Guard that fails by itself ends its execution too; one that does so after its execution was
+ * given up is found by the schedule.
  */
 import type { Plan } from "../run/plan";
 
@@ -27,7 +31,7 @@ export function rescueEvents(pipeline: Plan["pipeline"], guardProject: string): 
     },
     {
       id: "guard-action-ended",
-      description: `The Guard action of ${pipeline.name} failed or was abandoned`,
+      description: `The Guard action of ${pipeline.name} was abandoned`,
       pattern: {
         source: ["aws.codepipeline"],
         "detail-type": ["CodePipeline Action Execution State Change"],
@@ -35,7 +39,7 @@ export function rescueEvents(pipeline: Plan["pipeline"], guardProject: string): 
           pipeline: [pipeline.name],
           stage: [pipeline.deployStage],
           action: [pipeline.guardAction],
-          state: ["FAILED", "ABANDONED", "CANCELED"],
+          state: ["ABANDONED", "CANCELED"],
         },
       },
       ...startWith({ RUN_ID: "$.detail.execution-id", RESCUE_REASON: "$.detail.state" }),
@@ -43,11 +47,11 @@ export function rescueEvents(pipeline: Plan["pipeline"], guardProject: string): 
     {
       // The only one that sees a Guard die after its execution was abandoned; it knows no execution.
       id: "guard-build-ended",
-      description: `A build of ${guardProject} did not end well`,
+      description: `A build of ${guardProject} was ended from outside`,
       pattern: {
         source: ["aws.codebuild"],
         "detail-type": ["CodeBuild Build State Change"],
-        detail: { "project-name": [guardProject], "build-status": ["FAILED", "STOPPED", "TIMED_OUT", "FAULT"] },
+        detail: { "project-name": [guardProject], "build-status": ["STOPPED", "TIMED_OUT", "FAULT"] },
       },
       ...startWith({ GUARD_BUILD: "$.detail.build-id", RESCUE_REASON: "$.detail.build-status" }),
     },

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { EmbeddedCloud } from "./core/cloud";
 import type { Cloud, Install } from "./core/definitions";
+import type { Faults } from "./core/faults";
 import { LoopbackNetwork } from "./core/network";
 import type { Recorder } from "./core/recorder";
 import { installElastio } from "./elastio";
@@ -18,6 +19,8 @@ export interface EmulatorOptions {
   readonly account?: string;
   /** Default: `us-east-1`. */
   readonly region?: string;
+  /** Decides which of many calls a fault with a `share` strikes. Default: 1. */
+  readonly seed?: number;
   /** Which services there are. Default: all. */
   readonly services?: readonly Install[];
 }
@@ -35,6 +38,8 @@ export interface Emulator {
   readonly pulumiEnvironment: Readonly<Record<string, string>>;
   /** Calls that were made, newest bounded. */
   readonly recorder: Recorder;
+  /** Makes things go wrong on purpose. */
+  readonly faults: Faults;
   /** Failures of work in the background, which nobody waited for. */
   readonly failures: EmbeddedCloud["failures"];
   /** Ends every process, port and folder of the emulator. Safe to call twice. */
@@ -52,6 +57,7 @@ export async function startEmulator(options: EmulatorOptions = {}): Promise<Emul
       options.region ?? "us-east-1",
       directory,
       network,
+      options.seed,
     );
     try {
       await cloud.open(options.port ?? 0);
@@ -99,6 +105,7 @@ function emulatorOf(
       PULUMI_SKIP_UPDATE_CHECK: "true",
     },
     recorder: cloud.recorder,
+    faults: cloud.faults,
     failures: cloud.failures,
     close: () => (closed ??= cloud.close()),
   };

@@ -1,5 +1,4 @@
 /** What a Guard or Rescue keeps open while it works on a run; each thing is opened when it is first used. */
-import type { RunFacts } from "../run/state";
 import { engineOf } from "./engines";
 import type { BackupEngine } from "./engines/engine";
 import type { Job } from "./job";
@@ -16,8 +15,8 @@ export class Context {
   }
 
   /** Admin sessions to every database server. */
-  async servers(facts: RunFacts): Promise<Server[]> {
-    this.opened ??= openServers(this.job, facts);
+  async servers(): Promise<Server[]> {
+    this.opened ??= openServers(this.job);
     try {
       return await this.opened;
     } catch (error) {

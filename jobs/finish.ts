@@ -5,13 +5,12 @@
 import type { Decided, Verdict } from "../run/facts";
 import { type RunFacts, type State, stateOf } from "../run/state";
 import type { Context } from "./context";
-import { openAdmin } from "./database";
 import { Failure, reasonOf } from "./failure";
 import { type Healing, byHand, claim, confirm, cutOver, fence } from "./heal";
-import { accessTo, databasesOf } from "./job";
+import { discard } from "./leftovers";
 import { leasedArns, release } from "./lease";
-import { serversOf } from "./servers";
 import { deadlineIn, now } from "./time";
+import { thawAll } from "./writes";
 
 /** Why a run ends as it does, as far as whoever finishes it knows. */
 export interface Reasons {
@@ -23,7 +22,11 @@ export interface Reasons {
 
 type Step = (context: Context, facts: RunFacts, reasons: Reasons) => Promise<void>;
 
-const steps: Readonly<Record<Exclude<State, "resolved">, Step>> = {
+/** States in which nothing is left to be done. */
+const ends = ["resolved", "unhealed", "settled"] as const;
+type End = (typeof ends)[number];
+
+const steps: Readonly<Record<Exclude<State, End>, Step>> = {
   unopened: ({ job }) => Promise.reject(new Failure(`run ${job.run} was never opened`)),
   protecting: close,
   staging: close,
@@ -31,16 +34,19 @@ const steps: Readonly<Record<Exclude<State, "resolved">, Step>> = {
   ticketed: close,
   closed: (context, _, { notDeployed }) => decide(context, "not-deployed", notDeployed),
   refused: async (context, facts) => {
+    await thaw(context, facts);
     await discard(context, facts);
     await conclude(context, { verdict: "not-deployed", reason: reasonFrom(facts) });
   },
   deploying: (context, _, { lost }) => decide(context, "failed", lost),
   passed: async (context, facts) => {
+    await thaw(context, facts);
     await discard(context, facts);
     await conclude(context, { verdict: "healthy", reason: reasonFrom(facts) });
   },
   failed: async (context, facts) => {
     if (context.job.plan.mode === "heal") return claim(context, facts);
+    await thaw(context, facts);
     const reason = `${reasonFrom(facts)}; the pipeline only observes, so nothing was healed`;
     await conclude(context, { verdict: "would-heal", reason });
   },
@@ -57,14 +63,19 @@ export async function finish(context: Context, reasons: Reasons): Promise<Verdic
   const { store, run } = context.job;
   for (let step = 0; step < mostSteps; step++) {
     const facts = await store.load(run);
-    const { state } = stateOf(facts);
+    const { state, meaning } = stateOf(facts);
     if (facts.verdict !== undefined) {
       await giveLeaseBack(context, facts.verdict);
       return facts.verdict;
     }
-    if (state !== "resolved") await steps[state](context, facts, reasons);
+    if (isEnd(state)) throw new Failure(`run ${run} is left alone: ${meaning}`);
+    await steps[state](context, facts, reasons);
   }
   throw new Failure(`run ${run} does not come to an end; look at its facts in the recovery store`);
+}
+
+function isEnd(state: State): state is End {
+  return (ends as readonly State[]).includes(state);
 }
 
 /** Takes the deploy build's place, so that nothing can be deployed any more. */
@@ -86,6 +97,13 @@ export async function decide(
     reason,
     detectedAt: detectedAt.toISOString(),
   });
+}
+
+const thawSeconds = 300;
+
+/** Before the verdict: after it nobody looks at the run any more. */
+function thaw({ job }: Context, facts: RunFacts): Promise<void> {
+  return thawAll(job, facts, deadlineIn(thawSeconds));
 }
 
 function reasonFrom(facts: RunFacts): string {
@@ -126,33 +144,6 @@ function heal(what: string, work: (healing: Healing) => Promise<void>): Step {
     }
   };
 }
-
-/** Removes what was made for a healing that is not needed. What cannot be removed is told, and costs a little space. */
-async function discard(context: Context, facts: RunFacts): Promise<void> {
-  const { job, engine } = context;
-  const attempt = async (what: string, work: () => Promise<void>): Promise<void> => {
-    await work().catch((error: unknown) => job.log(`${what} is left behind: ${reasonOf(error)}`));
-  };
-  for (const { staged } of Object.values(facts.targets)) {
-    if (staged?.kind !== "instance" || staged.volumeId === undefined) continue;
-    await attempt(`volume ${staged.volumeId}`, () => engine.discard(staged.volumeId));
-  }
-  for (const targets of serversOf(databasesOf(job.plan).filter(({ id }) => facts.targets[id]?.staged !== undefined))) {
-    await attempt(`what is staged on ${targets[0]?.host ?? "?"}`, async () => {
-      const session = await openAdmin(targets.map((target) => accessTo(job, target)));
-      try {
-        for (const { id } of targets) {
-          const staged = facts.targets[id]?.staged;
-          if (staged?.kind === "database") await session.discardStaged(staged, deadlineIn(discardSeconds).at);
-        }
-      } finally {
-        await session.close();
-      }
-    });
-  }
-}
-
-const discardSeconds = 120;
 
 /** After a failed healing the lease stays: a backup of that environment would keep a broken state as the good one. */
 async function giveLeaseBack({ job }: Context, { verdict }: Verdict): Promise<void> {

@@ -5,7 +5,7 @@ import type { Opened } from "../run/facts";
 import { type RunId, runId } from "../run/ids";
 import { type DatabaseTarget, type InstanceTarget, type Plan, parsePlan } from "../run/plan";
 import { type Clients, createClients } from "./clients";
-import type { Credentials, DatabaseAccess } from "./database";
+import type { Credentials, DatabaseAccess, PoolerAccess } from "./database";
 import type { Execution } from "./executions";
 import { Failure, exitCodes, reasonOf } from "./failure";
 import { type Log, standardLog } from "./log";
@@ -111,20 +111,28 @@ export function accessTo(job: Job, target: DatabaseTarget): DatabaseAccess {
   const { run, caFile, command } = job;
   return {
     target,
+    writes: job.plan.writes,
     run,
     caFile,
     job: command,
     log: job.log.for(target.id),
-    credentials: () => credentials(job, target),
+    credentials: () => readCredentials(job, target.secretArn),
   };
 }
 
-/** Reads the master's secret, anew each time: a rotation changes it under a running job. */
-async function credentials(job: Job, target: DatabaseTarget): Promise<Credentials> {
+/** How to get at the pooler in front of a database, where there is one. */
+export function poolerOf(job: Job, { pooler }: DatabaseTarget): PoolerAccess | undefined {
+  if (pooler === undefined) return undefined;
+  const { secretArn, ...place } = pooler;
+  return { ...place, credentials: () => readCredentials(job, secretArn) };
+}
+
+/** Reads a secret, anew each time: a rotation changes it under a running job. */
+async function readCredentials(job: Job, arn: string): Promise<Credentials> {
   const { GetSecretValueCommand } = await import("@aws-sdk/client-secrets-manager");
   const client = await job.clients.secrets();
-  const { SecretString } = await client.send(new GetSecretValueCommand({ SecretId: target.secretArn }));
-  return parseSecret(target.secretArn, SecretString);
+  const { SecretString } = await client.send(new GetSecretValueCommand({ SecretId: arn }));
+  return parseSecret(arn, SecretString);
 }
 
 /** Errors never quote the secret. */
@@ -142,11 +150,40 @@ export function parseSecret(arn: string, text: string | undefined): Credentials 
   return { user: username, password };
 }
 
-/** Runs work on all targets at once and reports every failure, not only the first. */
-export async function together<T>(work: readonly Promise<T>[]): Promise<T[]> {
-  const results = await Promise.allSettled(work);
-  const failures = results.flatMap((result) => (result.status === "rejected" ? [result.reason as unknown] : []));
+/** Waits for all work that was begun, and reports every failure, not only the first. */
+export async function together<T extends readonly unknown[]>(
+  work: readonly [...{ [K in keyof T]: Promise<T[K]> }],
+): Promise<T> {
+  const results = await Promise.allSettled<unknown>(work as readonly Promise<unknown>[]);
+  raise(results.flatMap((result) => (result.status === "rejected" ? [result.reason as unknown] : [])));
+  return results.map((result) => (result.status === "fulfilled" ? result.value : undefined)) as unknown as T;
+}
+
+/** Does work for targets, or groups of them, as many at a time as the plan allows; reports every failure. */
+export async function forEach<T, R>(
+  { plan }: Pick<Job, "plan">,
+  items: readonly T[],
+  work: (item: T) => Promise<R>,
+): Promise<R[]> {
+  const results: R[] = [];
+  const failures: unknown[] = [];
+  const waiting = items.entries();
+  const worker = async (): Promise<void> => {
+    for (const [index, item] of waiting) {
+      try {
+        results[index] = await work(item);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(plan.limits.parallelTargets, items.length) }, worker));
+  raise(failures);
+  return results;
+}
+
+function raise(failures: readonly unknown[]): void {
   if (failures.length === 1) throw failures[0];
-  if (failures.length > 1) throw new Failure(failures.map(reasonOf).join("; "), undefined, { cause: failures });
-  return results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+  if (failures.length === 0) return;
+  throw new Failure([...new Set(failures.map(reasonOf))].join("; "), undefined, { cause: failures });
 }

@@ -4,11 +4,15 @@
  * A lease is a parameter that is only ever created, `/protected-pipeline/lease/<hash of the target's ARN>/<n>`. The
  * highest number holds. Taking it over means creating n + 1; two that try it at once cannot both succeed. Giving it
  * back means creating `<n>/released`. Nothing is overwritten, so no reader can mistake an old holder for a new one.
+ *
+ * A run whose healing failed, or that nobody could finish, keeps its leases. An operator who settles it writes the
+ * run's fact `resolution` and then creates `<n>/released` for each target, with the value of `<n>` itself; either of
+ * the two is enough for the next run.
  */
 import { createHash } from "node:crypto";
 import * as z from "zod/mini";
 import type { Verdict } from "../run/facts";
-import { runId } from "../run/ids";
+import { type RunId, runId } from "../run/ids";
 import { isUnresolved, stateOf } from "../run/state";
 import { type Clients, codeOf, createClients } from "./clients";
 import { actionsOf, isExecutionOver, runningBuilds } from "./executions";
@@ -76,6 +80,8 @@ export interface HolderState {
   /** Its execution and all its builds have ended. */
   readonly over: boolean;
   readonly verdict: Verdict["verdict"] | undefined;
+  /** An operator has settled it by hand. */
+  readonly settled: boolean;
   /** Something may have been deployed whose outcome nobody has settled. */
   readonly unresolved: boolean;
 }
@@ -86,6 +92,7 @@ export type LeaseAnswer = "free" | "wait" | "blocked";
 export function judge(state: HolderState): LeaseAnswer {
   if (state.released) return "free";
   if (!state.over) return "wait";
+  if (state.settled) return "free";
   // Healing failed: the environment is neither as before nor as wanted, and its backup would be of that.
   if (state.verdict === "heal-failed") return "blocked";
   if (state.verdict !== undefined) return "free";
@@ -154,6 +161,19 @@ export async function checkHeld(job: Job, arn: string): Promise<void> {
   );
 }
 
+/** The runs that held the lease of a target before this one, newest first, as far as their facts lie in this store. */
+export async function earlierRuns(job: Job, arn: string): Promise<RunId[]> {
+  const path = leasePath(arn);
+  const holders = (await readParameters(job.clients, path)).flatMap(({ Name = "", Value = "" }) => {
+    const number = Number(/^\/(\d+)$/.exec(Name.slice(path.length))?.[1]);
+    return Number.isNaN(number) ? [] : [{ number, holder: parseHolder(Name, Value) }];
+  });
+  return holders
+    .filter(({ holder: { run, store } }) => run !== job.run && store === job.plan.store.bucket)
+    .sort((a, b) => b.number - a.number)
+    .map(({ holder: { run } }) => runId(run));
+}
+
 /** Gives the lease back, if this run holds it. Can be repeated. */
 export async function release(job: Job, arn: string): Promise<void> {
   const path = leasePath(arn);
@@ -168,10 +188,10 @@ function holderOf(job: Job): Holder {
 }
 
 async function stateOfHolder(job: Job, lease: Lease, old: Holder): Promise<HolderState> {
-  if (lease.released) return { released: true, over: true, verdict: undefined, unresolved: false };
+  if (lease.released) return { released: true, over: true, verdict: undefined, settled: false, unresolved: false };
   const execution = { pipeline: old.pipeline, id: old.run };
   if (!(await isExecutionOver(job.clients, execution))) {
-    return { released: false, over: false, verdict: undefined, unresolved: true };
+    return { released: false, over: false, verdict: undefined, settled: false, unresolved: true };
   }
   const facts = await factsOfHolder(job, old);
   const builds = (await actionsOf(job.clients, execution)).flatMap(({ build }) => build ?? []);
@@ -181,6 +201,7 @@ async function stateOfHolder(job: Job, lease: Lease, old: Holder): Promise<Holde
     released: false,
     over,
     verdict: facts.verdict?.verdict,
+    settled: facts.resolution !== undefined,
     unresolved: isUnresolved(stateOf(facts).state),
   };
 }
@@ -199,6 +220,10 @@ async function factsOfHolder(job: Job, old: Holder) {
 }
 
 async function readLease(clients: Clients, path: string): Promise<Lease> {
+  return parseLease(path, await readParameters(clients, path));
+}
+
+async function readParameters(clients: Clients, path: string): Promise<{ Name?: string; Value?: string }[]> {
   const { GetParametersByPathCommand } = await import("@aws-sdk/client-ssm");
   const client = await clients.ssm();
   const parameters: { Name?: string; Value?: string }[] = [];
@@ -214,7 +239,7 @@ async function readLease(clients: Clients, path: string): Promise<Lease> {
     parameters.push(...(page.Parameters ?? []).map(({ Name = "", Value = "" }) => ({ Name, Value })));
     token = page.NextToken;
   } while (token !== undefined && token !== "");
-  return parseLease(path, parameters);
+  return parameters;
 }
 
 /** @returns false when somebody else was first */

@@ -1,28 +1,36 @@
 /** `protect`: takes the lease, makes sure that everything can be brought back exactly, and makes recovery points. */
+import type { Readable } from "node:stream";
 import type { InstanceProtected } from "../run/facts";
 import type { DatabaseTarget, InstanceTarget } from "../run/plan";
 import { stateOf } from "../run/state";
-import { preflight, protectDatabase } from "./database";
+import { protectCopy } from "./copies";
+import { preflight } from "./database";
 import { engineOf, tagsOf } from "./engines";
 import type { BackupEngine, StartedBackup } from "./engines/engine";
 import { triggerOf } from "./executions";
 import { Failure, exitCodes } from "./failure";
 import { fingerprintFiles } from "./instance/files";
-import { type Instance, describeInstance, obstacles, rootOf } from "./instance/instances";
+import { whileFrozen } from "./instance/frozen";
+import { describeInstance, obstacles } from "./instance/instances";
+import { machineOf } from "./instance/machine";
 import {
   type Job,
   type Toolkit,
   accessTo,
   databasesOf,
   executionOf,
+  forEach,
   instancesOf,
   jobOf,
   requireRun,
   together,
 } from "./job";
 import { acquire, leasedArns } from "./lease";
+import { limitsOf } from "./limits";
 import { type Deadline, deadlineIn, now } from "./time";
+import { isSpaceCode, spaceProblems } from "./space";
 import { colourOf } from "./verdicts";
+import { freeze } from "./writes";
 
 export async function protect(toolkit: Toolkit, environment: NodeJS.ProcessEnv): Promise<number> {
   const run = requireRun(environment);
@@ -57,10 +65,11 @@ async function refuseFirstContact(job: Job): Promise<void> {
 async function checkAll(job: Job): Promise<void> {
   const stops = (
     await together([
-      ...databasesOf(job.plan).map((target) => checkDatabase(job, target)),
-      ...instancesOf(job.plan).map((target) => checkInstance(job, target)),
+      forEach(job, databasesOf(job.plan), (target) => checkDatabase(job, target)),
+      forEach(job, instancesOf(job.plan), (target) => checkInstance(job, target)),
+      spaceProblems(job),
     ])
-  ).flat();
+  ).flat(2);
   if (stops.length === 0) return;
   for (const stop of stops) job.log(`stop: ${stop}`);
   throw new Failure(
@@ -70,7 +79,8 @@ async function checkAll(job: Job): Promise<void> {
 }
 
 async function checkDatabase(job: Job, target: DatabaseTarget): Promise<string[]> {
-  const findings = await preflight(accessTo(job, target));
+  const { accept, ...rest } = target;
+  const findings = await preflight(accessTo(job, { ...rest, accept: accept.filter((code) => !isSpaceCode(code)) }));
   for (const { severity, object, message } of findings) {
     if (severity === "warn") job.log.for(target.id)(`note: ${object}: ${message}`);
   }
@@ -80,22 +90,33 @@ async function checkDatabase(job: Job, target: DatabaseTarget): Promise<string[]
 }
 
 async function checkInstance(job: Job, target: InstanceTarget): Promise<string[]> {
-  return obstacles(await describeInstance(job.clients, target.instanceId)).map((text) => `${target.id}: ${text}`);
+  const instance = await describeInstance(job.clients, target.instanceId);
+  if (target.volumes === "root" && instance.dataVolumes.length > 0) {
+    const others = instance.dataVolumes.map(({ volumeId }) => volumeId).join(", ");
+    job.log.for(target.id)(
+      `note: ${others} of ${instance.instanceId} is not protected: its root alone is (volumes: "root")`,
+    );
+  }
+  return obstacles(instance, target.volumes).map((text) => `${target.id}: ${text}`);
 }
 
 async function protectAll(job: Job, deadline: Deadline): Promise<void> {
   const engine = engineOf(job);
-  // Instances first: their backups go on in the background while the databases are dumped.
-  const started = await together(instancesOf(job.plan).map((target) => startInstance(job, engine, target, deadline)));
+  const started: StartedBackup[] = [];
   try {
-    await together(databasesOf(job.plan).map((target) => protectOneDatabase(job, engine, target, deadline)));
+    // Instances first: their backups go on in the background while the databases are dumped.
+    await forEach(job, instancesOf(job.plan), async (target) => {
+      const backup = await protectOneInstance(job, engine, target, deadline);
+      if (backup !== undefined) started.push(backup);
+    });
+    await forEach(job, databasesOf(job.plan), (target) => protectOneDatabase(job, engine, target, deadline));
   } catch (error) {
-    await Promise.allSettled(started.flatMap((backup) => (backup === undefined ? [] : [backup.abort()])));
+    await Promise.allSettled(started.map((backup) => backup.abort()));
     throw error;
   }
 }
 
-async function startInstance(
+async function protectOneInstance(
   job: Job,
   engine: BackupEngine,
   target: InstanceTarget,
@@ -107,18 +128,19 @@ async function startInstance(
     log("is protected already by an earlier attempt of this run");
     return undefined;
   }
-  const instance: Instance = await describeInstance(clients, target.instanceId);
+  const machine = await machineOf(clients, target);
   const pause = { seconds: plan.pollSeconds };
   const files = await fingerprintFiles(clients, target.instanceId, target.paths, deadline, pause);
   log(`fingerprint of ${files.count} files in ${target.paths.join(", ")}: ${files.hash}`);
-  const snapshotAt = now();
-  const backup = await engine.backupInstance(instance, tagsOf(job, target.id));
+  const { at, result: backup } = await whileFrozen(job, target, deadline, () =>
+    engine.backupInstance(machine, tagsOf(job, target.id)),
+  );
   const fact: InstanceProtected = {
     at: now(),
     kind: "instance",
     job: backup.job,
-    rootVolumeId: rootOf(instance).volumeId,
-    snapshotAt,
+    volumes: [...machine.volumes],
+    snapshotAt: at,
     files: files.hash,
   };
   await store.writeTarget(run, target.id, "protected", fact);
@@ -139,13 +161,18 @@ async function protectOneDatabase(
   }
   const name = streamName(job, target);
   const tags = tagsOf(job, target.id);
-  const fact = await protectDatabase(accessTo(job, target), {
+  await freeze(job, target, deadline);
+  const started = Date.now();
+  const options = {
     deadline: deadline.at,
-    vault: (dump) => engine.storeStream(name, dump, tags),
+    vault: (dump: Readable) => engine.storeStream(name, dump, tags),
     vaultCommand: engine.streamCommand(name, tags),
-  });
+    limits: limitsOf(job.plan),
+  };
+  const fact = await protectCopy(job, target, options, deadline);
+  if (fact.bytes === 0) throw new Failure(`the dump of ${target.database} is empty; nothing of it is a recovery point`);
   log(`${fact.bytes.toLocaleString("en")} bytes are in the vault as recovery point ${fact.recoveryPoint}`);
-  await store.writeTarget(run, target.id, "protected", { ...fact, at: now() });
+  await store.writeTarget(run, target.id, "protected", { ...fact, at: now(), milliseconds: Date.now() - started });
 }
 
 /** The same for every run, so that an engine that stores only what changed finds the one before. */

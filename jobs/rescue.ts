@@ -6,11 +6,14 @@ import { actionsOf, isExecutionOver, runningBuilds } from "./executions";
 import { exitCodes, reasonOf } from "./failure";
 import { finish } from "./finish";
 import { type Job, type Toolkit, executionOf, jobOf, runOf } from "./job";
+import type { EndedRun } from "./store/facts";
+import { abandonedRuns, expiredRuns, tidyRun } from "./leftovers";
 import { colourOf } from "./verdicts";
 
 export async function rescue(toolkit: Toolkit, environment: NodeJS.ProcessEnv): Promise<number> {
   const named = runOf(environment);
-  const runs = named === undefined ? await toolkit.store.openRuns() : [named];
+  const { open, ended } = named === undefined ? await toolkit.store.runs() : { open: [named], ended: [] };
+  const runs = [...open];
   let code: number = exitCodes.done;
   for (const run of runs) {
     try {
@@ -21,6 +24,7 @@ export async function rescue(toolkit: Toolkit, environment: NodeJS.ProcessEnv): 
     }
   }
   toolkit.log(`looked at ${runs.length} ${runs.length === 1 ? "run" : "runs"}`);
+  await tidy(toolkit, ended);
   return code;
 }
 
@@ -35,6 +39,10 @@ async function rescueRun(toolkit: Toolkit, run: RunId): Promise<number> {
     colourOf(toolkit.log, facts.verdict);
     return exitCodes.done;
   }
+  if (facts.resolution !== undefined) {
+    toolkit.log(`run ${run} was settled by ${facts.resolution.by} as ${facts.resolution.as}`);
+    return exitCodes.done;
+  }
   const job = jobOf(toolkit, run, facts.opened);
   const holder = await liveHolder(job, facts);
   if (holder !== undefined) {
@@ -42,6 +50,25 @@ async function rescueRun(toolkit: Toolkit, run: RunId): Promise<number> {
     return exitCodes.done;
   }
   return finishRun(job);
+}
+
+/** Removes what ended runs have left behind. What cannot be removed now is tried again by the next look. */
+async function tidy(toolkit: Toolkit, ended: readonly EndedRun[]): Promise<void> {
+  const abandoned = await abandonedRuns(toolkit, ended);
+  for (const run of new Set([...abandoned, ...expiredRuns(toolkit.plan, ended, new Date())])) {
+    try {
+      const facts = await toolkit.store.load(run);
+      if (facts.opened === undefined) continue;
+      const context = new Context(jobOf(toolkit, run, facts.opened));
+      try {
+        await tidyRun(context, facts);
+      } finally {
+        await context.close();
+      }
+    } catch (error) {
+      toolkit.log(`what run ${run} has left stays for now: ${reasonOf(error)}`);
+    }
+  }
 }
 
 async function finishRun(job: Job): Promise<number> {

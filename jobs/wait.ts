@@ -1,14 +1,14 @@
 /** `wait`: waits for what runs in the background, and proves that what was stored can be brought back. */
-import type { DatabaseProtected, DatabaseStaged, InstanceProtected } from "../run/facts";
-import type { DatabaseTarget, InstanceTarget, Target } from "../run/plan";
+import type { InstanceProtected } from "../run/facts";
+import type { InstanceTarget, Target } from "../run/plan";
 import { stateOf } from "../run/state";
-import { proveDatabase, stageDatabase } from "./database";
+import { proveCopy } from "./copies";
 import { engineOf, tagsOf } from "./engines";
 import type { BackupEngine } from "./engines/engine";
 import { Failure, exitCodes } from "./failure";
-import { describeInstance } from "./instance/instances";
-import { type Job, type Toolkit, accessTo, jobOf, requireRun, together } from "./job";
-import { duration } from "./log";
+import { checkAlike } from "./instance/exchange";
+import { machineOf } from "./instance/machine";
+import { type Job, type Toolkit, forEach, jobOf, requireRun } from "./job";
 import { type Deadline, deadlineIn, now } from "./time";
 import { colourOf } from "./verdicts";
 
@@ -23,7 +23,7 @@ export async function wait(toolkit: Toolkit, environment: NodeJS.ProcessEnv): Pr
   if (state === "staging") {
     const deadline = deadlineIn(job.plan.deadlines.waitSeconds);
     const engine = engineOf(job);
-    await together(job.plan.targets.map((target) => prove(job, engine, target, deadline)));
+    await forEach(job, job.plan.targets, (target) => prove(job, engine, target, deadline));
   }
   job.log(`the protection of ${job.plan.environment} is proven`);
   return exitCodes.done;
@@ -32,51 +32,10 @@ export async function wait(toolkit: Toolkit, environment: NodeJS.ProcessEnv): Pr
 async function prove(job: Job, engine: BackupEngine, target: Target, deadline: Deadline): Promise<void> {
   const { protected: made, proven } = (await job.store.load(job.run)).targets[target.id] ?? {};
   if (proven !== undefined) return;
-  if (made?.kind === "database" && target.kind === "database")
-    return proveOneDatabase(job, engine, target, made, deadline);
+  if (made?.kind === "database" && target.kind === "database") return proveCopy(job, engine, target, made, deadline);
   if (made?.kind === "instance" && target.kind === "instance")
     return proveInstance(job, engine, target, made, deadline);
   throw new Failure(`the protection of ${target.id} is missing or of another kind than its target`);
-}
-
-async function proveOneDatabase(
-  job: Job,
-  engine: BackupEngine,
-  target: DatabaseTarget,
-  made: DatabaseProtected,
-  deadline: Deadline,
-): Promise<void> {
-  const access = accessTo(job, target);
-  const log = job.log.for(target.id);
-  const staged = await stage(job, engine, target, made, deadline);
-  const started = Date.now();
-  const proof = await proveDatabase(access, { deadline: deadline.at, protected: made, staged });
-  log(
-    `${staged.database} equals what was protected: ${proof.compared} (compared in ${duration(Date.now() - started)})`,
-  );
-  await job.store.writeTarget(job.run, target.id, "proven", { at: now(), kind: "database", ...proof });
-}
-
-/** Restores from the vault, not from a copy at hand: only what comes out of the vault is known to be in it. */
-async function stage(
-  job: Job,
-  engine: BackupEngine,
-  target: DatabaseTarget,
-  made: DatabaseProtected,
-  deadline: Deadline,
-): Promise<DatabaseStaged> {
-  const standing = await job.store.target(job.run, target.id, "staged");
-  if (standing?.kind === "database") return standing;
-  const started = Date.now();
-  const staged = await stageDatabase(accessTo(job, target), {
-    deadline: deadline.at,
-    protected: made,
-    dump: () => engine.openStream(made.recoveryPoint),
-  });
-  job.log.for(target.id)(`staged as ${staged.database} in ${duration(Date.now() - started)}`);
-  const fact: DatabaseStaged = { at: now(), kind: "database", ...staged };
-  await job.store.writeTarget(job.run, target.id, "staged", fact);
-  return fact;
 }
 
 async function proveInstance(
@@ -87,27 +46,15 @@ async function proveInstance(
   deadline: Deadline,
 ): Promise<void> {
   const { run, store } = job;
-  const recoveryPoint = made.recoveryPoint ?? (await finishBackup(engine, target, made, deadline));
-  const instance = await describeInstance(job.clients, target.instanceId);
-  const volumeId = await engine.prepareRootVolume(instance, recoveryPoint, tagsOf(job, target.id), deadline);
-  if (volumeId !== undefined) job.log.for(target.id)(`root volume ${volumeId} is ready, should it be needed`);
-  await store.writeTarget(run, target.id, "staged", {
-    at: now(),
-    kind: "instance",
-    recoveryPoint,
-    ...(volumeId === undefined ? {} : { volumeId }),
-  });
-  const compared = `recovery point ${recoveryPoint}${volumeId === undefined ? "" : `, volume ${volumeId}`}`;
+  const machine = await machineOf(job.clients, target, made.volumes);
+  const recoveryPoint = await engine.finishInstanceBackup(made.job, machine, deadline);
+  const volumes = await engine.prepareVolumes(machine, recoveryPoint, tagsOf(job, target.id), deadline);
+  const names = volumes.map(({ device, volumeId }) => `volume ${volumeId} for ${device}`);
+  if (volumes.length > 0) {
+    await checkAlike(job.clients, made.volumes, volumes);
+    job.log.for(target.id)(`${names.join(", ")} is ready, should it be needed`);
+  }
+  await store.writeTarget(run, target.id, "staged", { at: now(), kind: "instance", recoveryPoint, volumes });
+  const compared = [`recovery point ${recoveryPoint}`, ...names].join(", ");
   await store.writeTarget(run, target.id, "proven", { at: now(), kind: "instance", compared });
-}
-
-async function finishBackup(
-  engine: BackupEngine,
-  target: InstanceTarget,
-  made: InstanceProtected,
-  deadline: Deadline,
-): Promise<string> {
-  if (made.job === undefined)
-    throw new Failure(`the protection of ${target.id} names neither a job nor a recovery point`);
-  return engine.finishInstanceBackup(made.job, deadline);
 }

@@ -42,6 +42,11 @@ export function scratchDatabase(database: string, run: RunId): string {
   return derivedName(database, `_scratch_${shortRun(run)}`);
 }
 
+/** The name of the database in which a run proves a dump beside a clone, `shop_proof_1b9d6bcd`. */
+export function proofDatabase(database: string, run: RunId): string {
+  return derivedName(database, `_proof_${shortRun(run)}`);
+}
+
 function derivedName(database: string, suffix: string): string {
   const name = database + suffix;
   if (Buffer.byteLength(name) <= longestIdentifier) return name;

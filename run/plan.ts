@@ -7,6 +7,18 @@ import * as z from "zod/mini";
 
 const name = z.string().check(z.minLength(1));
 const seconds = z.number().check(z.positive());
+const count = z.int().check(z.positive());
+
+/** PgBouncer in front of a database: a healing pauses it before the exchange and resumes it after. */
+export const pooler = z.strictObject({
+  host: name,
+  port: z.number(),
+  /** The database's name in PgBouncer. */
+  database: name,
+  /** ARN of the secret of a user in PgBouncer's `admin_users`, a JSON object with `username` and `password`. */
+  secretArn: name,
+  tls: z.boolean(),
+});
 
 /** A PostgreSQL database on an RDS instance. */
 export const databaseTarget = z.strictObject({
@@ -23,6 +35,18 @@ export const databaseTarget = z.strictObject({
   adminDatabase: name,
   /** ARN of the master's secret, a JSON object with `username` and `password`. */
   secretArn: name,
+  /** Codes of findings of the preflight that the owner accepts: what would stop the run is only told. */
+  accept: z.array(name),
+  /** `exact`: sequences as they were. `advance`: never back, so that no number is given out twice. */
+  sequences: z.enum(["exact", "advance"]),
+  /**
+   * What a healing puts in place, and when it is made. `before`: restored from the vault before the deploy. `clone`: an
+   * exact copy of the live database by `CREATE DATABASE ... TEMPLATE`, before the deploy, for which the database is
+   * closed for as long as the copy takes; the vault's dump is proven beside it. `on-failure`: restored from the vault
+   * when the deploy has failed; the recovery point is only read and verified before.
+   */
+  stage: z.enum(["before", "clone", "on-failure"]),
+  pooler: z.optional(pooler),
 });
 
 /** An EC2 instance with an EBS root volume. */
@@ -33,6 +57,13 @@ export const instanceTarget = z.strictObject({
   instanceId: name.check(z.regex(/^i-[0-9a-f]+$/)),
   /** Absolute paths whose files are fingerprinted before and after. */
   paths: z.array(name),
+  /** Which volumes are protected and healed; with `root`, others stay as a failed deploy leaves them. */
+  volumes: z.enum(["all", "root"]),
+  /**
+   * Shell commands that SSM runs on the instance right before and right after the moment of its backup. `thaw` runs on
+   * the instance by itself after `thawSeconds`, whatever became of the job.
+   */
+  freeze: z.optional(z.strictObject({ freeze: name, thaw: name, thawSeconds: seconds })),
 });
 
 export const target = z.discriminatedUnion("kind", [databaseTarget, instanceTarget]);
@@ -87,6 +118,25 @@ export const plan = z.strictObject({
   soak: z.strictObject({ seconds: z.number().check(z.nonnegative()), tolerance: z.number().check(z.nonnegative()) }),
   /** What users write between the snapshot and the verdict: `continue` loses it from the live database on a healing. */
   writes: z.enum(["freeze", "continue"]),
+  /** `when-changed`: an instance whose files are as they were is left alone. */
+  healing: z.enum(["always", "when-changed"]),
+  limits: z.strictObject({
+    /** How many targets are worked on at the same time. */
+    parallelTargets: count,
+    /** How many connections restore one database. */
+    stageWorkers: count,
+    /** Bytes per second for reading a live database, and for restoring beside it. Unbounded when absent. */
+    maxRate: z.optional(z.number().check(z.positive())),
+  }),
+  /** Settings of the engine `elastio`. */
+  elastio: z.optional(
+    z.strictObject({
+      /** Ask Elastio to end a background backup whose run has failed. */
+      abortOnFailure: z.boolean(),
+      /** A security group without any rule, which a restored copy of an instance gets until it is gone. */
+      isolationGroupId: z.optional(name),
+    }),
+  ),
   /** `observe` does everything but heal. */
   mode: z.enum(["heal", "observe"]),
   /** Whether the execution that the creation of a pipeline starts may deploy. */
@@ -99,6 +149,8 @@ export type Plan = z.infer<typeof plan>;
 export type Target = z.infer<typeof target>;
 export type DatabaseTarget = z.infer<typeof databaseTarget>;
 export type InstanceTarget = z.infer<typeof instanceTarget>;
+export type Pooler = z.infer<typeof pooler>;
+export type Limits = Plan["limits"];
 export type Probe = z.infer<typeof probe>;
 
 /** Parses a plan. Throws an error that names every member that is wrong. */

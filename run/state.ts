@@ -6,14 +6,20 @@
  * the run ends healthy, healed, heal-failed or would-heal), or, with `closed`, by the Guard or Rescue in the deploy
  * build's place (then nothing can be deployed any more, and the run ends not-deployed). That is why a run that was
  * given up can never be deployed by a later retry.
+ *
+ * One fact comes from outside: `resolution`, by which an operator settles what no job can. The facts `frozen`,
+ * `restored` and `cleared` decide nothing here: they say what is to be taken back, found again, or looked for no more.
  */
 import { type Admitted, type Claim, type Decided, type Fenced, type Opened, verdictKinds } from "./facts";
-import type { CutOver, Protected, Proven, Staged, Ticket, Verdict } from "./facts";
+import type { Cleared, CutOver, Frozen, Protected, Proven, Resolution, Restored } from "./facts";
+import type { Staged, Ticket, Verdict } from "./facts";
 
 export interface TargetFacts {
+  readonly frozen?: Frozen | undefined;
   readonly protected?: Protected | undefined;
   readonly staged?: Staged | undefined;
   readonly proven?: Proven | undefined;
+  readonly restored?: Restored | undefined;
   readonly cutOver?: CutOver | undefined;
 }
 
@@ -27,6 +33,8 @@ export interface RunFacts {
   readonly claims: readonly Claim[];
   readonly fenced?: Fenced | undefined;
   readonly verdict?: Verdict | undefined;
+  readonly resolution?: Resolution | undefined;
+  readonly cleared?: Cleared | undefined;
   /** By target id; has every target of the run's own plan. */
   readonly targets: Readonly<Record<string, TargetFacts>>;
 }
@@ -47,6 +55,7 @@ export interface Shape {
   readonly fenced: boolean;
   readonly cutOver: Part;
   readonly verdict: "none" | VerdictKind;
+  readonly resolution: boolean;
 }
 
 /** Every value that each member of a shape can take. */
@@ -62,6 +71,7 @@ export const shapeValues: { readonly [K in keyof Shape]: readonly Shape[K][] } =
   fenced: [false, true],
   cutOver: ["none", "some", "all"],
   verdict: ["none", ...verdictKinds],
+  resolution: [false, true],
 };
 
 export const states = [
@@ -79,6 +89,8 @@ export const states = [
   "healing",
   "restored",
   "resolved",
+  "unhealed",
+  "settled",
 ] as const;
 export type State = (typeof states)[number];
 
@@ -95,7 +107,8 @@ export type Step =
   | "claim"
   | "fenced"
   | "cut-over"
-  | `verdict:${VerdictKind}`;
+  | `verdict:${VerdictKind}`
+  | "resolution";
 
 type Pattern = { readonly [K in keyof Shape]?: readonly Shape[K][] };
 
@@ -124,6 +137,14 @@ const givenUp = (rest: Pattern): Pattern[] => [
   ...opened([complete], { admitted: ["closed"], ticket: [false, true], ...rest }),
 ];
 const deployed = (rest: Pattern): Pattern[] => opened([complete], { ticket: [true], admitted: ["deploy"], ...rest });
+/** How far a healing can have come that was begun. */
+const healing: readonly Pattern[] = [
+  { claimed: [true] },
+  { claimed: [true], fenced: [true], cutOver: ["none", "some", "all"] },
+];
+const healFailed = healing.flatMap((pattern) =>
+  deployed({ decided: ["failed"], ...pattern, verdict: ["heal-failed"] }),
+);
 const lateFacts: readonly Step[] = ["protected", "staged", "proven", "ticket"];
 
 export const table: readonly Row[] = [
@@ -168,37 +189,37 @@ export const table: readonly Row[] = [
     state: "deploying",
     meaning: "the deploy was admitted; nobody knows yet how it ended",
     when: deployed({}),
-    next: ["decided:healthy", "decided:failed"],
+    next: ["decided:healthy", "decided:failed", "resolution"],
   },
   {
     state: "passed",
     meaning: "the deploy is healthy; it remains to clean up",
     when: deployed({ decided: ["healthy"] }),
-    next: ["verdict:healthy"],
+    next: ["verdict:healthy", "resolution"],
   },
   {
     state: "failed",
     meaning: "the deploy failed; the healing has not begun",
     when: deployed({ decided: ["failed"] }),
-    next: ["claim", "verdict:would-heal"],
+    next: ["claim", "verdict:would-heal", "resolution"],
   },
   {
     state: "claimed",
     meaning: "a healer is at work; the environment is not fenced yet",
     when: deployed({ decided: ["failed"], claimed: [true] }),
-    next: ["claim", "fenced", "verdict:heal-failed"],
+    next: ["claim", "fenced", "verdict:heal-failed", "resolution"],
   },
   {
     state: "healing",
     meaning: "the environment is fenced; targets are being cut over",
     when: deployed({ decided: ["failed"], claimed: [true], fenced: [true], cutOver: ["none", "some"] }),
-    next: ["claim", "cut-over", "verdict:heal-failed"],
+    next: ["claim", "cut-over", "verdict:heal-failed", "resolution"],
   },
   {
     state: "restored",
     meaning: "every target is cut over; it remains to see that all is well",
     when: deployed({ decided: ["failed"], claimed: [true], fenced: [true], cutOver: ["all"] }),
-    next: ["claim", "verdict:healed", "verdict:heal-failed"],
+    next: ["claim", "verdict:healed", "verdict:heal-failed", "resolution"],
   },
   {
     state: "resolved",
@@ -207,22 +228,25 @@ export const table: readonly Row[] = [
       ...givenUp({ decided: ["not-deployed"], verdict: ["not-deployed"] }),
       ...deployed({ decided: ["healthy"], verdict: ["healthy"] }),
       ...deployed({ decided: ["failed"], verdict: ["would-heal"] }),
-      ...deployed({ decided: ["failed"], claimed: [true], verdict: ["heal-failed"] }),
-      ...deployed({
-        decided: ["failed"],
-        claimed: [true],
-        fenced: [true],
-        cutOver: ["none", "some"],
-        verdict: ["heal-failed"],
-      }),
-      ...deployed({
-        decided: ["failed"],
-        claimed: [true],
-        fenced: [true],
-        cutOver: ["all"],
-        verdict: ["healed", "heal-failed"],
-      }),
+      ...deployed({ decided: ["failed"], claimed: [true], fenced: [true], cutOver: ["all"], verdict: ["healed"] }),
     ],
+    next: [],
+  },
+  {
+    state: "unhealed",
+    meaning: "the healing failed; somebody has to look at the environment and settle the run",
+    when: healFailed,
+    next: ["resolution"],
+  },
+  {
+    state: "settled",
+    meaning: "an operator has settled the run by hand",
+    when: [
+      ...deployed({}),
+      ...deployed({ decided: ["healthy", "failed"] }),
+      ...healing.flatMap((pattern) => deployed({ decided: ["failed"], ...pattern })),
+      ...healFailed,
+    ].map((pattern) => ({ ...pattern, resolution: [true] })),
     next: [],
   },
 ];
@@ -274,6 +298,7 @@ export function shapeOf(facts: RunFacts): Shape {
     fenced: facts.fenced !== undefined,
     cutOver: part(targets, "cutOver"),
     verdict: facts.verdict?.verdict ?? "none",
+    resolution: facts.resolution !== undefined,
   };
 }
 

@@ -11,7 +11,7 @@ const path = require("node:path");
 /** How a client is loaded: each way tells which of its names are used. */
 const loads = [
   // const { A, B } = await import("...")
-  /const \{(?<names>[^{}]*)\} = await import\("(?<client>@aws-sdk\/client-[^"]+)"\)/g,
+  /const \{(?<names>[^{}]*)\} =\s+await import\("(?<client>@aws-sdk\/client-[^"]+)"\)/g,
   // (await import("...")).A
   /\(await import\("(?<client>@aws-sdk\/client-[^"]+)"\)\)\.(?<names>\w+)/g,
   // import { A, B } from "..."

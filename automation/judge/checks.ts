@@ -3,6 +3,7 @@
  * A check that could not be made did not hold.
  */
 import * as fs from "node:fs/promises";
+import type { CutOver } from "../../run/facts";
 import { evidenceDatabase, runId } from "../../run/ids";
 import type { Check } from "../../run/report";
 import { messageOf } from "../refusal";
@@ -253,12 +254,17 @@ function judgeReason(gathered: Gathered): Judgement {
   return judged(last.includes(reason), `the Guard's last line: ${last}`, `the Guard's last line is "${last}"`);
 }
 
+/** The failed things that a healing has kept. */
+function evidenceOf(cutOver: CutOver): string[] {
+  return cutOver.kind === "database" ? [cutOver.evidence] : cutOver.volumes.map(({ evidence }) => evidence);
+}
+
 /** Nothing staged, no scratch database, no volume and no copy of the instance may stay; only the evidence does. */
 function judgeLeftovers(gathered: Gathered): Judgement {
   const server = databases(gathered);
   const machine = instances(gathered);
   const cutOvers = need(gathered.run).cutOvers;
-  const evidence = new Set(cutOvers.map((each) => each.evidence ?? ""));
+  const evidence = new Set(cutOvers.flatMap(evidenceOf));
   // The old root volume is evidence: it stays, unattached.
   const keptVolumes = new Set([...machine.before.looseVolumes, ...evidence]);
   const left = [

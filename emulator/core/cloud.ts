@@ -3,6 +3,7 @@ import { rm } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import { sdkStreamMixin } from "@smithy/core/serde";
+import { Authenticator } from "./authentication";
 import { EmulatorClock } from "./clock";
 import { CredentialStore } from "./credentials";
 import {
@@ -18,6 +19,7 @@ import {
   type Stores,
 } from "./definitions";
 import { asAwsError, Dispatcher, globalContext, rolePolicies } from "./dispatcher";
+import { Faults } from "./faults";
 import { evaluate, type RequestContext } from "./iam";
 import type { LoopbackNetwork } from "./network";
 import { Recorder } from "./recorder";
@@ -41,11 +43,12 @@ export class EmbeddedCloud implements Cloud {
   readonly clock = new EmulatorClock();
   readonly stores = {} as Stores;
   readonly recorder = new Recorder();
+  readonly faults: Faults;
   readonly dispatcher = new Dispatcher(this, this.recorder);
   readonly failures: BackgroundFailure[] = [];
   readonly administrator: Principal;
   private readonly credentials = new CredentialStore(this.clock);
-  private readonly server = new EmulatorServer(this.dispatcher, this.credentials);
+  private readonly server: EmulatorServer;
   private readonly containers = new Map<string, Principal>();
   private readonly listeners = new Set<(event: CloudEvent) => void>();
   private readonly working = new Set<Promise<void>>();
@@ -58,7 +61,10 @@ export class EmbeddedCloud implements Cloud {
     readonly region: string,
     readonly directory: string,
     readonly network: LoopbackNetwork,
+    seed?: number,
   ) {
+    this.faults = new Faults(seed);
+    this.server = new EmulatorServer(this.dispatcher, new Authenticator(this.credentials, region));
     this.administrator = { kind: "root", arn: `arn:aws:iam::${account}:root` };
     this.server.openRoute("/_credentials/", (request, response) => this.serveCredentials(request, response));
   }
@@ -192,6 +198,7 @@ export class EmbeddedCloud implements Cloud {
     };
     this.closing = true;
     this.clock.close();
+    await attempt(() => this.faults.close());
     for (const closer of this.closers.reverse()) await attempt(closer);
     this.closers.length = 0;
     await attempt(() => this.server.close());

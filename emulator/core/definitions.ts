@@ -176,10 +176,116 @@ export interface Cloud {
   /** Hears every event; returns the function that ends that. */
   listen(listener: (event: CloudEvent) => void): () => void;
   readonly network: Network;
+  readonly faults: FaultSource;
   /** Keeps track of work that goes on after a call has been answered. Failures are recorded, never thrown. */
   background(what: string, work: Promise<unknown>): void;
   /** Runs when the emulator closes, last registered first. */
   onClose(work: () => Promise<void> | void): void;
+}
+
+/**
+ * The places where a fault can strike, by name: what is known there (`facts`) and what can be made to happen (`effect`).
+ * Whoever reaches such a place asks {@link FaultSource.at} and does what it is told.
+ */
+export interface FaultPoints {
+  /** A call of an operation, by wire or from inside, after it was authorised and before its handler. The dispatcher asks. */
+  call: {
+    readonly facts: {
+      /** The service's signing name. */
+      readonly service: string;
+      readonly operation: string;
+      /** The caller's ARN, or the service's name for a service. */
+      readonly principal: string;
+      readonly input: object;
+    };
+    readonly effect: CallFault;
+  };
+  /** A build is about to enter a phase (`INSTALL`, `BUILD`, ...). */
+  "codebuild.phase": {
+    readonly facts: { readonly project: string; readonly build: string; readonly phase: string };
+    readonly effect: BuildFault;
+  };
+  /** A build has written a line to its log. */
+  "codebuild.log-line": {
+    readonly facts: { readonly project: string; readonly build: string; readonly line: string };
+    readonly effect: BuildFault;
+  };
+  /** A background job of Elastio is about to do its work. `operation` is for example `elastio:ec2-backup`. */
+  "elastio.job": {
+    readonly facts: { readonly job: string; readonly operation: string; readonly description: string };
+    readonly effect: JobFault;
+  };
+  /** A snapshot has been started and is pending. */
+  "ec2.snapshot": {
+    readonly facts: { readonly snapshot: string; readonly volume: string };
+    readonly effect: JobFault;
+  };
+  /** An event matched a rule and is about to be delivered to one of the rule's targets. */
+  "events.delivery": {
+    readonly facts: {
+      readonly rule: string;
+      readonly target: string;
+      readonly source: string;
+      readonly detailType: string;
+      readonly detail: object;
+    };
+    readonly effect: DeliveryFault;
+  };
+}
+
+/** What can go wrong with a call. */
+export type CallFault =
+  /** It is refused with this error, and nothing is done. The status is 400 unless given. */
+  | { readonly kind: "error"; readonly code: string; readonly message?: string; readonly status?: number }
+  /** It is refused as the service refuses a caller that asks too often. */
+  | { readonly kind: "throttle" }
+  /** Nothing is done and nothing answered until the fault is released; then it goes on. */
+  | { readonly kind: "hang" }
+  /** It is done that much later, on the emulator's clock. */
+  | { readonly kind: "slow"; readonly milliseconds: number }
+  /** It is done twice, one after the other, as when a client repeats a request; the second answer is given. */
+  | { readonly kind: "twice" }
+  /** It is done, and answered with a server's error, as when a reply gets lost. */
+  | { readonly kind: "lost" };
+
+/** A build ends at once, its processes killed, without any further phase. `FAULT` is what a lost host looks like. */
+export type BuildFault = { readonly kind: "kill"; readonly status: "FAULT" | "STOPPED" | "TIMED_OUT" };
+
+/** What can go wrong with work in the background. */
+export type JobFault =
+  /** It fails, with this reason. */
+  | { readonly kind: "fail"; readonly message: string }
+  /** It stays unfinished until the fault is released. */
+  | { readonly kind: "hang" }
+  /** It says that it has succeeded, and has kept nothing of what it was to keep. */
+  | { readonly kind: "lie" };
+
+/** "At least once" and "near real time": what that may mean. */
+export type DeliveryFault = { readonly kind: "twice" } | { readonly kind: "late"; readonly milliseconds: number };
+
+export type FaultPoint = keyof FaultPoints;
+
+/** A fault that strikes here and now. */
+export type Strike<P extends FaultPoint> = FaultPoints[P]["effect"] & {
+  /** Resolves when the fault is released or taken away; rejects when the emulator closes. Hanging work waits for it. */
+  readonly released: Promise<void>;
+};
+
+/** What can be broken from outside at any moment, by name, and what says which one. */
+export interface Breakables {
+  /** The network to a database instance: nothing that is sent arrives, in either direction, until it is mended. */
+  "rds.network": { readonly instance: string };
+}
+
+/** What services see of faults. Tests and scenarios inject them through the emulator's `faults`. */
+export interface FaultSource {
+  /** What is to go wrong here, if anything. Costs nothing while no fault is injected. */
+  at<P extends FaultPoint>(point: P, facts: FaultPoints[P]["facts"]): Strike<P> | undefined;
+  /** Says how something is broken; what `breakIt` gives mends it again. Throws for what does not exist. */
+  breakable<B extends keyof Breakables>(
+    name: B,
+    breakIt: (which: Breakables[B]) => (() => void | Promise<void>) | Promise<() => void | Promise<void>>,
+  ): void;
 }
 
 /** Lets the output type of an SDK command be inferred from its `resolveMiddleware`. */
@@ -204,6 +310,11 @@ export interface Network {
 export interface InputRule {
   /** Set when a change replaces the resource: where the provider's documentation says so. */
   readonly replaceOn?: string;
+  /**
+   * Set when the service changes it in place by an operation that the emulator does not have: which one. A change is
+   * refused by name at preview.
+   */
+  readonly fixed?: string;
   /** The value is secret in state and output. */
   readonly secret?: boolean;
   /** What the provider fills in when the program gives nothing. */
@@ -220,6 +331,11 @@ export interface ResourceContext {
   send: <I extends object, O extends object>(
     command: { readonly input: I; readonly constructor: { readonly name: string } } & PhantomOutput<O>,
   ) => Promise<O>;
+  /**
+   * Says, while a resource is being created in several calls, that it exists from now on, and under which id. When a later
+   * call fails, the resource is read, kept in the state as it then is, and updated the next time.
+   */
+  readonly made: (id: string) => void;
 }
 
 /** Property values as Pulumi gives them, secrets unwrapped, assets as {@link AssetValue}. */
@@ -258,7 +374,7 @@ export interface ResourceDefinition {
   create(inputs: Properties, context: ResourceContext): Promise<ResourceState>;
   /** Reads the real state; undefined when the resource is gone. Also serves `get` and `refresh`. */
   read(id: string, state: Properties, context: ResourceContext): Promise<ResourceState | undefined>;
-  /** In-place update; absent where every input replaces. */
+  /** In-place update; absent where no input can change in place. */
   update?(id: string, news: Properties, olds: Properties, context: ResourceContext): Promise<ResourceState>;
   delete(id: string, state: Properties, context: ResourceContext): Promise<void>;
 }

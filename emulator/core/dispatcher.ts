@@ -9,6 +9,7 @@ import {
   type RolePolicies,
   type Service,
 } from "./definitions";
+import { faulty } from "./faulty-call";
 import { type Decision, evaluate, type RequestContext } from "./iam";
 import { modelOf, type OperationModel, type ServiceModel } from "./model";
 import type { Recorder } from "./recorder";
@@ -27,6 +28,15 @@ interface InstalledOperation {
   readonly operation: Operation;
   readonly honoured: Honoured;
 }
+
+/** What the dispatcher is told of a call beyond the call itself. */
+export interface Circumstances {
+  readonly requestId?: string;
+  /** Resolves when nobody waits for the answer any more. */
+  readonly gone?: () => Promise<void>;
+}
+
+const never = (): Promise<void> => new Promise(() => undefined);
 
 /** Everything that every call goes through, whether it comes by wire or from inside. */
 export class Dispatcher {
@@ -81,14 +91,14 @@ export class Dispatcher {
     model: OperationModel,
     input: Record<string, unknown>,
     principal: Principal,
-    requestId: string = randomUUID(),
+    { requestId = randomUUID(), gone = never }: Circumstances = {},
   ): Promise<Record<string, unknown>> {
     const own = copy(input);
     const at = this.cloud.clock.now();
     const { signingName } = service.service;
     const record = { service: signingName, operation: model.name, input: own, principal, at };
     try {
-      const output = await this.handle(service, model, own, { cloud: this.cloud, principal, requestId });
+      const output = await this.handle(service, model, own, { cloud: this.cloud, principal, requestId }, gone);
       this.recorder.add(record);
       return output;
     } catch (error) {
@@ -103,6 +113,7 @@ export class Dispatcher {
     model: OperationModel,
     input: Record<string, unknown>,
     call: Call,
+    gone: () => Promise<void>,
   ): Promise<Record<string, unknown>> {
     const installed = service.operations.get(model.name);
     if (!installed) throw notImplemented(`${service.service.signingName}: ${model.name}`);
@@ -111,7 +122,12 @@ export class Dispatcher {
     if (refused !== undefined) throw notImplemented(`${model.name}.${refused}`);
     validate(service.wire, model, input);
     await this.authorize(service.wire, operation, input, call);
-    return copy(await operation.handle(input, call)) as Record<string, unknown>;
+    const { signingName } = service.service;
+    const handle = async (): Promise<Record<string, unknown>> =>
+      copy(await operation.handle(input, call)) as Record<string, unknown>;
+    const at = { service: signingName, operation: model.name, principal: call.principal.arn, input };
+    const fault = this.cloud.faults.at("call", at);
+    return fault ? faulty(fault, { wire: service.wire, clock: this.cloud.clock, input, handle, gone }) : handle();
   }
 
   private async authorize(wire: Wire, operation: Operation, input: object, call: Call): Promise<void> {

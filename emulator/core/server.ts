@@ -3,11 +3,11 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { AwsError, notImplemented, type Principal, type RouteHandler } from "./definitions";
+import { type Authenticator, authorizationOf, privateRules } from "./authentication";
+import { AwsError, notImplemented, type RouteHandler } from "./definitions";
 import { asAwsError, type Dispatcher, type InstalledService } from "./dispatcher";
-import type { CredentialStore } from "./credentials";
-import { jsonRefused } from "./wire/json";
-import type { Wire, WireReply, WireRequest } from "./wire/wire";
+import type { SignedRequest } from "./signature";
+import type { WireReply, WireRequest } from "./wire/wire";
 
 /** A route that finds out by itself who is calling. */
 export type OpenRouteHandler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
@@ -21,7 +21,7 @@ export class EmulatorServer {
 
   constructor(
     private readonly dispatcher: Dispatcher,
-    private readonly credentials: CredentialStore,
+    private readonly authenticator: Authenticator,
   ) {
     // Uploads take as long as they take: the jobs have deadlines of their own.
     this.server = createServer({ requestTimeout: 0, keepAliveTimeout: 60_000 }, (request, response) => {
@@ -73,24 +73,33 @@ export class EmulatorServer {
     }
     for (const [prefix, handler] of this.routes) {
       if (!path.startsWith(prefix)) continue;
-      const { accessKeyId } = callerOf(wireRequest(request));
-      return handler(request, response, this.identify(accessKeyId, request.headers["x-amz-security-token"]));
+      const signed = signedRequest(request);
+      const principal = this.authenticator.authenticate(signed, authorizationOf(signed), noBody, privateRules);
+      return handler(request, response, principal);
     }
     throw notImplemented(`the path ${path}`);
   }
 
   private async answerAws(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const requestId = randomUUID();
-    const wire = wireRequest(request);
     let service: InstalledService | undefined;
     let reply: WireReply;
     try {
-      const caller = callerOf(wire);
-      service = this.dispatcher.serviceNamed(caller.service);
-      const token = request.headers["x-amz-security-token"] ?? wire.query.get("X-Amz-Security-Token");
-      const principal = this.identify(caller.accessKeyId, token, service.wire.refused);
-      const { operation, input } = await service.wire.read(service.model, wire);
-      const output = await this.dispatcher.dispatch(service, operation, input, principal, requestId);
+      const signed = signedRequest(request);
+      const authorization = authorizationOf(signed);
+      service = this.dispatcher.serviceNamed(authorization.service);
+      const { wire } = service;
+      const body = wire.streams ? request : await wholeBody(request);
+      const principal = this.authenticator.authenticate(
+        signed,
+        authorization,
+        Buffer.isBuffer(body) ? body : noBody,
+        wire,
+      );
+      const { operation, input } = await wire.read(service.model, wireRequest(signed, body));
+      const gone = (): Promise<void> =>
+        response.closed ? Promise.resolve() : new Promise((resolve) => response.once("close", resolve));
+      const output = await this.dispatcher.dispatch(service, operation, input, principal, { requestId, gone });
       reply = service.wire.write(operation, output, requestId);
     } catch (error) {
       const known = asAwsError(error);
@@ -99,24 +108,6 @@ export class EmulatorServer {
     }
     await send(request, response, reply);
   }
-
-  private identify(
-    accessKeyId: string,
-    token: string | string[] | undefined,
-    refused: Wire["refused"] = jsonRefused,
-  ): Principal {
-    const issued = this.credentials.find(accessKeyId);
-    if (issued === "expired") {
-      const { code, status } = refused.expired;
-      throw new AwsError(code, "The security token included in the request is expired", status);
-    }
-    const wrongToken = issued && issued.credentials.sessionToken !== "" && issued.credentials.sessionToken !== token;
-    if (!issued || wrongToken) {
-      const { code, status } = refused.unknown;
-      throw new AwsError(code, "The security token included in the request is invalid.", status);
-    }
-    return issued.principal;
-  }
 }
 
 function privatePrefix(prefix: string): string {
@@ -124,27 +115,34 @@ function privatePrefix(prefix: string): string {
   return prefix;
 }
 
-function wireRequest(request: IncomingMessage): WireRequest {
+const noBody = Buffer.alloc(0);
+/** Larger than the largest request of any service that is not streamed (PutLogEvents: 1 MiB). */
+const longestBody = 8 << 20;
+
+async function wholeBody(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > longestBody) throw new AwsError("RequestEntityTooLarge", "The request is too large.", 413);
+    chunks.push(chunk);
+  }
+  return chunks.length === 1 ? (chunks[0] ?? noBody) : Buffer.concat(chunks);
+}
+
+function signedRequest(request: IncomingMessage): SignedRequest {
   const url = request.url ?? "/";
   const mark = url.indexOf("?");
   return {
     method: request.method ?? "GET",
     path: mark === -1 ? url : url.slice(0, mark),
-    query: new Map(new URLSearchParams(mark === -1 ? "" : url.slice(mark + 1))),
+    search: mark === -1 ? "" : url.slice(mark + 1),
     headers: request.headers,
-    stream: request,
   };
 }
 
-/** Who is calling what, by the credential's scope: `KEY/date/region/service/aws4_request`. */
-function callerOf(request: WireRequest): { readonly accessKeyId: string; readonly service: string } {
-  const header = /Credential=([^,\s]+)/.exec(request.headers.authorization ?? "")?.[1];
-  const scope = (header ?? request.query.get("X-Amz-Credential") ?? "").split("/");
-  const [accessKeyId, , , service] = scope;
-  if (!accessKeyId || !service) {
-    throw new AwsError("MissingAuthenticationToken", "Request is missing Authentication Token", 403);
-  }
-  return { accessKeyId, service };
+function wireRequest({ method, path, search, headers }: SignedRequest, body: WireRequest["body"]): WireRequest {
+  return { method, path, query: new Map(new URLSearchParams(search)), headers, body };
 }
 
 function sendJsonError(response: ServerResponse, error: AwsError): void {

@@ -14,7 +14,7 @@ import { evaluate } from "../core/iam";
 import { InstanceBackups, streamOf } from "./instances";
 import { type Job, Jobs } from "./jobs";
 import { type RecoveryPoint, RecoveryPoints, type Tags } from "./recovery-points";
-import { Vault } from "./vault";
+import { type StoredStream, Vault } from "./vault";
 
 const PREFIX = "/_elastio/";
 const FUNCTION = "elastio-cli-backend";
@@ -65,7 +65,9 @@ class Elastio {
       this.backups.check(instanceId);
       const description = `Backup of ${instanceId}`;
       return started(
-        this.jobs.start("backup", "elastio:ec2-backup", description, () => this.backups.backup(instanceId, tags)),
+        this.jobs.start("backup", "elastio:ec2-backup", description, (lie) =>
+          this.backups.backup(instanceId, tags, lie),
+        ),
       );
     },
     "POST instance-restores": ({ url }) => {
@@ -74,29 +76,29 @@ class Elastio {
         throw new AwsError("InvalidRequest", `The recovery point \`${point.id}\` is not of an instance`);
       const description = `Restore of ${point.id}`;
       return started(
-        this.jobs.start("restore", "elastio:ec2-restore", description, () => this.backups.restore(point.id)),
+        this.jobs.start("restore", "elastio:ec2-restore", description, async (lie) =>
+          lie ? point.id : this.backups.restore(point.id),
+        ),
       );
     },
     "POST streams": async ({ request, url }) => {
       const name = parameter(url, "name");
       const tags = tagsIn(url);
-      const stream = await this.vault.store(request);
       const { account, region } = this.cloud;
-      const point = this.points.add({
-        kind: "Stream",
-        assetId: `elastio:asset:stream:s:${account}:${region}:${name}`,
-        tags,
-        stream,
+      let stored: StoredStream | undefined;
+      const job = await this.jobs.run("backup", "elastio:stream-backup", `Backup of ${name}`, async (lie) => {
+        // Who lies has read it all, and kept nothing.
+        const stream = await this.vault.store(lie ? unread(request) : request);
+        stored = stream;
+        const assetId = `elastio:asset:stream:s:${account}:${region}:${name}`;
+        return this.points.add({ kind: "Stream", assetId, tags, stream }).id;
       });
-      const job = this.jobs.start("backup", "elastio:stream-backup", `Backup of ${name}`, () =>
-        Promise.resolve(point.id),
-      );
       return {
         job_id: job.id,
-        rp_id: point.id,
+        rp_id: job.recoveryPointId,
         abort_token: job.abortToken,
-        total_bytes: stream.bytes,
-        new_bytes: stream.newBytes,
+        total_bytes: stored?.bytes,
+        new_bytes: stored?.newBytes,
       };
     },
     "GET streams": async ({ response }, id = "") => {
@@ -105,6 +107,8 @@ class Elastio {
       await pipeline(this.vault.read(stream), response);
       return undefined;
     },
+    "POST aborts": ({ request }, id = "") =>
+      describeJob(this.jobs.abort(id, request.headers["x-abort-token"]?.toString())),
     "GET jobs": ({ url }, id) => {
       if (id !== undefined) return describeJob(this.jobs.get(id));
       const kind = url.searchParams.get("kind") ?? undefined;
@@ -129,6 +133,12 @@ class Elastio {
     const message = `User: ${principal.arn} is not authorized to perform: ${action} on resource: ${resource} ${decision.reason}`;
     throw new AwsError("AccessDeniedException", message, 403);
   }
+}
+
+/** Reads to the end, and gives nothing. */
+// eslint-disable-next-line require-yield
+async function* unread(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  for await (const _data of source);
 }
 
 function parameter(url: URL, name: string): string {

@@ -4,6 +4,7 @@ import { PassThrough } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import * as ec2 from "@aws-sdk/client-ec2";
 import { AwsError, type Cloud, type Principal } from "../core/definitions";
+import type { LaunchVolume } from "../services/ec2/runtime/instances";
 import type { Runtime } from "../services/ec2/store";
 import { newId } from "../services/ec2/support";
 import {
@@ -14,7 +15,7 @@ import {
   type StoredVolume,
   type Tags,
 } from "./recovery-points";
-import type { Vault } from "./vault";
+import type { StoredStream, Vault } from "./vault";
 
 /** Elastio works in the account with roles of its own. */
 const ELASTIO: Principal = { kind: "service", arn: "elastio" };
@@ -35,8 +36,11 @@ export class InstanceBackups {
     throw new AwsError("NotFound", `The instance \`${instanceId}\` was not found`, 404);
   }
 
-  /** Takes snapshots of all volumes at one moment, moves their contents to the vault, and removes the snapshots. */
-  async backup(instanceId: string, tags: Tags): Promise<string> {
+  /**
+   * Takes snapshots of all volumes at one moment, moves their contents to the vault, and removes the snapshots. Keeps
+   * volumes without contents when told to `lie`.
+   */
+  async backup(instanceId: string, tags: Tags, lie: boolean): Promise<string> {
     const instance = this.cloud.stores.ec2.instances.get(instanceId);
     const described = { ...instance, devices: new Map(instance.devices) };
     const request = { InstanceSpecification: { InstanceId: instanceId }, Description: "Elastio" };
@@ -52,7 +56,7 @@ export class InstanceBackups {
           device,
           deleteOnTermination: attachment?.deleteOnTermination ?? true,
           volume: { ...this.cloud.stores.ec2.volumes.get(VolumeId) },
-          contents: await this.pack(this.runtime.disks.folder(SnapshotId)),
+          contents: await this.pack(this.runtime.disks.folder(SnapshotId), lie ? ["--files-from", "/dev/null"] : ["."]),
         });
       }
       const { account, region } = this.cloud;
@@ -69,11 +73,10 @@ export class InstanceBackups {
     if (point.kind !== "EC2")
       throw new AwsError("InvalidRequest", `The recovery point \`${point.id}\` is not of an instance`);
     const { instance } = point;
-    const root = point.volumes.find(({ device }) => device === instance.rootDeviceName);
-    if (root === undefined)
+    if (!point.volumes.some(({ device }) => device === instance.rootDeviceName))
       throw new AwsError("InvalidRequest", `The recovery point \`${point.id}\` has no root volume`);
     const subnet = this.cloud.stores.ec2.subnets.get(instance.subnetId);
-    const volume = await this.restoreVolume(point, root);
+    const volumes = await Promise.all(point.volumes.map((stored) => this.restoreVolume(point, stored)));
     this.runtime.instances.launch(
       {
         imageId: instance.imageId,
@@ -84,21 +87,24 @@ export class InstanceBackups {
         profile: instance.profile,
         // What the instance was started with has done its work; a copy does not do it again.
         userData: undefined,
+        metadataEndpoint: instance.metadataEndpoint,
         metadataTokens: instance.metadataTokens,
         metadataHopLimit: instance.metadataHopLimit,
         disableApiTermination: false,
         tags: restoredTags(point),
         clientToken: undefined,
-        rootVolume: () => ({ volume, ready: Promise.resolve() }),
         rootDeviceName: instance.rootDeviceName,
-        deleteRootOnTermination: root.deleteOnTermination,
+        volumes,
       },
       newId("r"),
     );
     return point.id;
   }
 
-  private async restoreVolume(point: InstancePoint, { volume: old, contents }: StoredVolume) {
+  private async restoreVolume(
+    point: InstancePoint,
+    { device, deleteOnTermination, volume: old, contents }: StoredVolume,
+  ): Promise<LaunchVolume> {
     const { volume, ready } = this.runtime.storage.createVolume({
       zone: old.AvailabilityZone,
       size: old.Size,
@@ -117,7 +123,7 @@ export class InstanceBackups {
       await this.runtime.storage.deleteVolume(volume.VolumeId);
       throw error;
     }
-    return volume;
+    return { device, deleteOnTermination, make: () => ({ volume, ready: Promise.resolve() }) };
   }
 
   private async untilComplete(SnapshotIds: string[]): Promise<void> {
@@ -125,15 +131,17 @@ export class InstanceBackups {
     for (;;) {
       const { Snapshots = [] } = await this.cloud.send(ELASTIO, new ec2.DescribeSnapshotsCommand({ SnapshotIds }));
       if (Snapshots.every(({ State }) => State === "completed")) return;
+      const bad = Snapshots.find(({ State }) => State === "error");
+      if (bad !== undefined) throw new Error(`Snapshot ${bad.SnapshotId ?? ""} failed: ${bad.StateMessage ?? ""}`);
       if (this.cloud.clock.now().getTime() > deadline)
         throw new Error(`Snapshots ${SnapshotIds.join(", ")} do not complete`);
       await this.cloud.clock.sleep(POLL_MS);
     }
   }
 
-  private async pack(folder: string) {
+  private async pack(folder: string, what: readonly string[]): Promise<StoredStream> {
     // Sorted by name, so that equal folders give equal archives.
-    const tar = spawn("tar", ["--create", "--sort=name", "--numeric-owner", "--directory", folder, "."], {
+    const tar = spawn("tar", ["--create", "--sort=name", "--numeric-owner", "--directory", folder, ...what], {
       stdio: ["ignore", "pipe", "pipe"],
       // A terminal's Ctrl-C goes to a whole process group, and would end it half-way.
       detached: true,

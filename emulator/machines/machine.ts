@@ -3,6 +3,7 @@
  * builds are machines. When the machine stops, every process in it is gone.
  */
 import type { Readable, Writable } from "node:stream";
+import type { Gatekeeper } from "./gate";
 
 export interface MachineOptions {
   /** Host name inside, for example `ip-10-0-1-23.ec2.internal`. */
@@ -15,8 +16,11 @@ export interface MachineOptions {
   readonly binds?: readonly { readonly source: string; readonly target: string; readonly writable?: boolean }[];
   /** Contents of /etc/hosts: name to loopback address. */
   readonly hosts: Readonly<Record<string, string>>;
-  /** False: no network at all, not even loopback (a subnet without a route, a fenced instance). */
-  readonly network: boolean;
+  /**
+   * False: no network at all, not even loopback (a subnet without a route). True: the host's own network, its loopback
+   * included. A gatekeeper: a network of its own, from which and to which only what the gatekeeper lets through goes.
+   */
+  readonly network: boolean | Gatekeeper;
   /** The environment of every process, unless a command adds to it. Nothing of the host's environment is inherited. */
   readonly environment: Readonly<Record<string, string>>;
 }
@@ -46,4 +50,14 @@ export interface Machine {
   readonly running: boolean;
   /** Replaces the names in /etc/hosts; running processes see it at their next look-up. */
   setHosts(hosts: Readonly<Record<string, string>>): void;
+  /** Does something while everything inside stands still. */
+  paused<T>(work: () => Promise<T>): Promise<T>;
+  /** The ports on which programs inside can be reached, where the machine has a gate. */
+  readonly ports: readonly number[];
+  /** Shows a folder of the host as the device `/dev/<name>`: a folder too, which `mount` mounts elsewhere. */
+  attach(name: string, folder: string): Promise<void>;
+  /** Whether the device is mounted anywhere inside. */
+  isMounted(name: string): boolean;
+  /** Takes the device away. Where it is still mounted, it stays until it is unmounted there, or the machine stops. */
+  detach(name: string): Promise<void>;
 }

@@ -5,22 +5,27 @@
  *
  * What a machine shows inside:
  * - the host's /usr, /bin, /sbin and /lib*, read-only; /etc as symbolic links into the host's, read-only;
- * - its volume at {@link volumePlaces}, writable: only what is written there outlives the machine;
+ * - its volume at {@link volumePlaces} and in /etc/fstab, writable: only what is written there outlives the machine;
+ * - its data volumes in /dev, as folders, which the image's `mount` mounts where they are wanted;
  * - a /proc, /dev, /tmp and /run of its own, and its own /etc/hosts and /etc/hostname;
  * - the image (`emulator/image`) at /.image: its programs come first on PATH.
  *
- * Nothing of it is visible outside: the mounts live in the machine's mount namespace, and end with it. Process 1 reads
- * a pipe of this process. When this process ends, however it ends, the pipe closes, process 1 exits, and the kernel
+ * Nothing of it is visible outside: the mounts live in the machine's mount namespaces, and end with it. There are two,
+ * because a machine that runs sees nothing of the host any more: in the outer one, which `unshare` itself stays in, a
+ * folder of the host can still be mounted below /dev, and the mount appears in the inner one. Process 1 reads a pipe of
+ * this process. When this process ends, however it ends, the pipe closes, process 1 exits, and the kernel
  * ends everything else inside.
  *
  * This keeps accidents in, such as a release that deletes what it should not. It is no boundary against an attacker.
  */
-import { spawn, type ChildProcess } from "node:child_process";
+import { execFile, spawn, type ChildProcess } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import * as readline from "node:readline";
+import { promisify } from "node:util";
 import type { Readable, Writable } from "node:stream";
+import { Gate } from "./gate";
 import type { CommandOptions, Machine, MachineOptions, MachineProcess } from "./machine";
 import { findProgram, postgresFolder } from "./programs";
 
@@ -30,10 +35,16 @@ export const volumePlaces = ["/etc/systemd/system", "/home", "/opt", "/root", "/
 const REPOSITORY = path.resolve(__dirname, "..", "..");
 const BOOT_DEADLINE_MS = 15_000;
 const STOP_DEADLINE_MS = 10_000;
-const DEVICES = ["full", "null", "random", "tty", "urandom", "zero"];
+const CHARACTER_DEVICES = ["full", "null", "random", "tty", "urandom", "zero"];
 const HOST_FOLDERS = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 /** Entries of /etc that are not the host's: the machine's own, and those that a mount of its own replaces. */
-const OWN_ETC = new Set(["hosts", "hostname", "mtab", "systemd"]);
+const OWN_ETC = new Set(["fstab", "hosts", "hostname", "mtab", "systemd"]);
+/** Where instances find their metadata: link-local, as on AWS. */
+export const METADATA_ADDRESS = "169.254.169.254";
+/** The name of a disk in /dev. */
+const DEVICE_NAME = /^[a-z][a-z0-9]*$/;
+
+const execute = promisify(execFile);
 
 interface Mount {
   readonly source: string;
@@ -50,7 +61,9 @@ export async function bootMachine(options: MachineOptions): Promise<Machine> {
   const root = path.join(options.directory, "root");
   const fstab = mounts.map((mount) => fstabLine(root, mount)).join("");
   fs.writeFileSync(path.join(options.directory, "fstab"), fstab);
-  const supervisor = spawn(tools.unshare, [...unshareArguments(options), tools.sh, "-c", bootScript(options, mounts)], {
+  const inner = [tools.unshare, "--mount", "--propagation", "slave", tools.sh, "-c", bootScript(options, mounts)];
+  const script = [tools.sh, "-c", outerScript(options), "sh", ...inner];
+  const supervisor = spawn(tools.unshare, [...unshareArguments(options), ...script], {
     stdio: ["pipe", "pipe", "pipe"],
     env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
     cwd: "/",
@@ -66,7 +79,8 @@ export async function bootMachine(options: MachineOptions): Promise<Machine> {
 export async function checkNamespaces(): Promise<string | undefined> {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), "protected-pipeline-check-"));
   try {
-    const machine = await bootMachine({ hostname: "check", directory, hosts: {}, network: false, environment: {} });
+    const network = { reachable: () => [], admits: () => false };
+    const machine = await bootMachine({ hostname: "check", directory, hosts: {}, network, environment: {} });
     const code = await machine.run({ command: ["true"] }).exit;
     await machine.stop();
     return code === 0 ? undefined : `a command in a new namespace ended with ${code}`;
@@ -85,7 +99,14 @@ export function hostsFile(hosts: Readonly<Record<string, string>>): string {
 
 /** The PATH of every process in a machine. */
 export function machinePath(): string {
-  const folders = ["/.image/bin", "/.image/node", postgresFolder(), "/usr/local/sbin", "/usr/local/bin"];
+  const folders = [
+    "/.image/bin",
+    "/.image/sbin",
+    "/.image/node",
+    postgresFolder(),
+    "/usr/local/sbin",
+    "/usr/local/bin",
+  ];
   return [...folders, "/usr/sbin", "/usr/bin", "/sbin", "/bin"].filter((folder) => folder !== undefined).join(":");
 }
 
@@ -95,6 +116,7 @@ class NamespaceMachine implements Machine {
   private initPid = 0;
   private alive = true;
   private complaint = "";
+  private gate: Gate | undefined;
 
   constructor(
     private readonly options: MachineOptions,
@@ -115,7 +137,10 @@ class NamespaceMachine implements Machine {
         resolve();
       });
     });
-    void this.ended.then(() => (this.alive = false));
+    void this.ended.then(() => {
+      this.alive = false;
+      this.gate?.close();
+    });
     supervisor.stderr.on("data", (data: Buffer) => (this.complaint = (this.complaint + data.toString()).slice(-2_000)));
     // Process 1 may be gone already when its pipe is closed.
     supervisor.stdin.on("error", () => undefined);
@@ -134,11 +159,29 @@ class NamespaceMachine implements Machine {
     this.supervisor.stdout.resume();
     if (typeof pid === "number" && pid > 0) {
       this.initPid = pid;
+      await this.openGate();
       return;
     }
     await this.stop();
     const reason = this.complaint.trim().replace(/\s*\n\s*/g, "; ") || "no answer within its deadline";
     throw new Error(`Cannot start a machine in Linux namespaces: ${reason}. ${namespaceAdvice()}`);
+  }
+
+  private async openGate(): Promise<void> {
+    const { network } = this.options;
+    if (typeof network === "boolean") return;
+    const target = ["--target", String(this.initPid), ...userArguments(), "--net", "--"];
+    this.gate = new Gate(network, this.initPid, [this.tools.nsenter, ...target]);
+    try {
+      await Promise.race([this.gate.opened, failAfter(BOOT_DEADLINE_MS, "no answer within its deadline")]);
+    } catch (error) {
+      await this.stop();
+      throw new Error(`Cannot connect a machine to its network: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  get ports(): readonly number[] {
+    return this.gate?.ports ?? [];
   }
 
   run({ command, environment, directory }: CommandOptions): MachineProcess {
@@ -155,8 +198,55 @@ class NamespaceMachine implements Machine {
     return new NamespaceProcess(child);
   }
 
+  async paused<T>(work: () => Promise<T>): Promise<T> {
+    await this.signalAll("STOP");
+    try {
+      return await work();
+    } finally {
+      await this.signalAll("CONT");
+    }
+  }
+
+  /** To every process inside but the first. There may be none. */
+  private async signalAll(signal: string): Promise<void> {
+    if (!this.alive) return;
+    const child = this.run({ command: ["sh", "-c", `kill -${signal} -1`], directory: "/" });
+    child.stdout.resume();
+    child.stderr.resume();
+    await child.exit;
+  }
+
   setHosts(hosts: Readonly<Record<string, string>>): void {
     writeHosts(this.options.directory, hosts);
+  }
+
+  async attach(name: string, folder: string): Promise<void> {
+    const point = this.devicePoint(name);
+    fs.mkdirSync(point, { recursive: true });
+    await this.mountOutside("mount", "--bind", folder, point);
+  }
+
+  isMounted(name: string): boolean {
+    const mounts = mountsOf(this.initPid);
+    const device = mounts.find(({ point }) => point === `/dev/${name}`);
+    return mounts.some(({ point, file }) => device !== undefined && point !== device.point && file === device.file);
+  }
+
+  async detach(name: string): Promise<void> {
+    const point = this.devicePoint(name);
+    await this.mountOutside("umount", "--lazy", point);
+    fs.rmdirSync(point);
+  }
+
+  private devicePoint(name: string): string {
+    if (!DEVICE_NAME.test(name)) throw new Error(`${name} is no name of a disk`);
+    return path.join(this.options.directory, "dev", name);
+  }
+
+  /** In the outer mount namespace, from where it spreads to the inner one. */
+  private async mountOutside(...command: string[]): Promise<void> {
+    const target = ["--target", String(this.supervisor.pid), ...userArguments(), "--mount", "--"];
+    await execute(this.tools.nsenter, [...target, ...command]);
   }
 
   async stop(): Promise<void> {
@@ -227,7 +317,14 @@ function machineTools(): Tools {
 function prepareFolders({ directory, volume, hostname, hosts }: MachineOptions): void {
   const places = [...volumePlaces, "/var/lib", "/var/log", "/var/tmp"];
   for (const place of places) fs.mkdirSync(path.join(volumeFolder(directory, volume), place), { recursive: true });
+  fs.closeSync(fs.openSync(path.join(volumeFolder(directory, volume), "etc", "fstab"), "a"));
   for (const folder of ["root", "names"]) fs.mkdirSync(path.join(directory, folder), { recursive: true });
+  const devices = path.join(directory, "dev");
+  fs.rmSync(devices, { recursive: true, force: true });
+  fs.mkdirSync(path.join(devices, "shm"), { recursive: true });
+  fs.chmodSync(path.join(devices, "shm"), 0o1777);
+  fs.symlinkSync("/proc/self/fd", path.join(devices, "fd"));
+  for (const device of CHARACTER_DEVICES) fs.writeFileSync(path.join(devices, device), "");
   fs.rmSync(path.join(directory, "tmp"), { recursive: true, force: true });
   fs.mkdirSync(path.join(directory, "tmp"));
   fs.chmodSync(path.join(directory, "tmp"), 0o1777);
@@ -259,12 +356,12 @@ function planMounts(options: MachineOptions): Mount[] {
     bind("/etc", "/.host/etc"),
     { source: "proc", target: "/proc", type: "proc", writable: true },
     ...["/proc/sys", "/proc/sysrq-trigger"].filter((file) => fs.existsSync(file)).map((file) => bind(file, file)),
-    ...DEVICES.map((device) => bind(`/dev/${device}`, `/dev/${device}`, true)),
+    bind(path.join(options.directory, "dev"), "/dev", true),
+    ...CHARACTER_DEVICES.map((device) => bind(`/dev/${device}`, `/dev/${device}`, true)),
     bind(path.join(options.directory, "tmp"), "/tmp", true),
     bind(path.join(options.directory, "names"), "/.host/names"),
-    ...volumePlaces.map((place) => bind(path.join(volume, place), place, true)),
-    bind(path.join(REPOSITORY, "emulator", "image", "bin"), "/.image/bin"),
-    bind(path.join(REPOSITORY, "emulator", "image", "lib"), "/.image/lib"),
+    ...[...volumePlaces, "/etc/fstab"].map((place) => bind(path.join(volume, place), place, true)),
+    ...["bin", "sbin", "lib"].map((name) => bind(path.join(REPOSITORY, "emulator", "image", name), `/.image/${name}`)),
     bind(path.join(REPOSITORY, "node_modules"), "/.image/node_modules"),
     bind(process.execPath, "/.image/node/node"),
     ...(options.binds ?? []).map(({ source, target, writable }) => bind(source, target, writable ?? false)),
@@ -291,6 +388,34 @@ function fstabField(text: string): string {
   return text.replace(/[\\\s]/g, (character) => `\\${character.charCodeAt(0).toString(8).padStart(3, "0")}`);
 }
 
+/** Makes /dev a mount of its own whose changes spread to the inner namespace, and goes on there. */
+function outerScript({ directory, network }: MachineOptions): string {
+  const devices = shellWord(path.join(directory, "dev"));
+  const up = typeof network === "boolean" ? [] : [`${loopbackUp()} || exit`];
+  return [...up, `mount --bind ${devices} ${devices} && mount --make-shared ${devices} && exec "$@"`].join("\n");
+}
+
+/**
+ * Brings the loopback of a new network namespace up, and gives it the address at which instances look for their
+ * metadata. Where there is no `ip`, by the calls that `ip` would make: perl is part of every Debian.
+ */
+function loopbackUp(): string {
+  const ip = findProgram("ip");
+  if (ip !== undefined) return `${ip} link set lo up && ${ip} address add ${METADATA_ADDRESS}/32 dev lo`;
+  const perl = findProgram("perl");
+  if (perl === undefined) throw new Error("Machines need ip to have a network: install the package iproute2.");
+  const address = METADATA_ADDRESS.split(".").join(",");
+  const calls = [
+    'sub call { my ($number, $request) = @_; ioctl(S, $number, $request) or die "the loopback: $!\\n" }',
+    'socket(S, 2, 2, 0) or die "a socket: $!\\n"',
+    // SIOCSIFFLAGS with IFF_UP and IFF_RUNNING; SIOCSIFADDR and SIOCSIFNETMASK of an alias.
+    'call(0x8914, pack("a16sx22", "lo", 0x41))',
+    `call(0x8916, pack("a16Sx2C4x16", "lo:1", 2, ${address}))`,
+    'call(0x891c, pack("a16Sx2C4x16", "lo:1", 2, 255, 255, 255, 255))',
+  ];
+  return `${perl} -e ${shellWord(calls.join("; "))}`;
+}
+
 /**
  * Builds the root and becomes process 1. SIGCHLD is ignored, so that the kernel reaps orphans; `cat` ends when the
  * pipe from this process closes.
@@ -298,19 +423,18 @@ function fstabField(text: string): string {
 function bootScript(options: MachineOptions, mounts: readonly Mount[]): string {
   const root = shellWord(path.join(options.directory, "root"));
   const hostname = shellWord(options.hostname);
-  // The kernel makes what is below /proc.
-  const made = mounts.filter(({ target }) => !target.startsWith("/proc/"));
+  // The kernel makes what is below /proc; what is below /dev is there when that is mounted.
+  const made = mounts.filter(({ target }) => !/^\/(proc|dev)\//.test(target));
   const files = made.filter(isFileMount).map(({ target }) => target);
   const folders = made.filter((mount) => !isFileMount(mount)).map(({ target }) => target);
   const parents = files.map((file) => path.dirname(file));
-  const all = new Set([...folders, ...parents, "/dev/shm", "/run", "/mnt", "/etc"]);
+  const all = new Set([...folders, ...parents, "/run", "/mnt", "/etc"]);
   return [
     "set -e",
     "read -r pid rest </proc/self/stat",
     `mount -t tmpfs -o mode=755 tmpfs ${root}`,
     `cd ${root}`,
     `mkdir -p ${[...all].map((folder) => shellWord(`.${folder}`)).join(" ")}`,
-    "chmod 1777 dev/shm",
     ...files.map((file) => `: > ${shellWord(`.${file}`)}`),
     ...linkCommands(),
     `hostname ${hostname} 2>/dev/null || echo ${hostname} > /proc/sys/kernel/hostname`,
@@ -332,7 +456,7 @@ function linkCommands(): string[] {
   const host = `ln -s ${HOST_FOLDERS.map((name) => `/${name}`).join(" ")} .host/`;
   const entries = fs.readdirSync("/etc").filter((name) => !OWN_ETC.has(name));
   const etc = [...entries.map((name) => `/.host/etc/${name}`), "/.host/names/hosts", "/.host/names/hostname"];
-  return [...top, host, `ln -s ${etc.map(shellWord).join(" ")} etc/`, "ln -s /proc/self/fd dev/fd"];
+  return [...top, host, `ln -s ${etc.map(shellWord).join(" ")} etc/`];
 }
 
 function isRealFolder(folder: string): boolean {
@@ -354,13 +478,26 @@ function needsUserNamespace(): boolean {
 
 function unshareArguments({ network }: MachineOptions): string[] {
   const user = needsUserNamespace() ? ["--map-root-user"] : [];
-  return [...user, "--mount", "--pid", "--uts", ...(network ? [] : ["--net"]), "--fork", "--kill-child", "--"];
+  return [...user, "--mount", "--pid", "--uts", ...(network === true ? [] : ["--net"]), "--fork", "--kill-child", "--"];
 }
 
 function nsenterArguments(pid: number, { network }: MachineOptions): string[] {
-  // A normal user is already root by its mapping; setting the ids again is not permitted.
-  const user = needsUserNamespace() ? ["--user", "--preserve-credentials"] : [];
-  return ["--target", String(pid), ...user, "--mount", "--pid", "--uts", ...(network ? [] : ["--net"])];
+  const own = network === true ? [] : ["--net"];
+  return ["--target", String(pid), ...userArguments(), "--mount", "--pid", "--uts", ...own];
+}
+
+/** A normal user is already root by its mapping; setting the ids again is not permitted. */
+function userArguments(): string[] {
+  return needsUserNamespace() ? ["--user", "--preserve-credentials"] : [];
+}
+
+/** What is mounted in a process's namespace: where, and which file or folder of which file system. */
+function mountsOf(pid: number): { readonly point: string; readonly file: string }[] {
+  const lines = fs.readFileSync(`/proc/${pid}/mountinfo`, "utf8").trim().split("\n");
+  return lines.map((line) => {
+    const [, , device = "", root = "", point = ""] = line.split(" ");
+    return { point, file: `${device} ${root}` };
+  });
 }
 
 /** The only child of `nsenter`, once it leads its own session. */
@@ -392,6 +529,12 @@ function signalNumber(signal: NodeJS.Signals | null): number {
 
 function deadline(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds).unref());
+}
+
+function failAfter(milliseconds: number, message: string): Promise<never> {
+  return deadline(milliseconds).then(() => {
+    throw new Error(message);
+  });
 }
 
 function namespaceAdvice(): string {

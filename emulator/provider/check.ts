@@ -1,6 +1,6 @@
 import type { InputRule, Properties, ResourceDefinition } from "../core/definitions";
-import { defaultsKey } from "./diff";
-import { hasUnknown } from "./values";
+import { defaultsKey, diffInputs } from "./diff";
+import { hasUnknown, same } from "./values";
 
 export interface CheckedInputs {
   readonly inputs: Properties;
@@ -37,7 +37,17 @@ export function checkInputs(
     ...Object.fromEntries(filled),
     [defaultsKey]: filled.map(([name]) => name).sort(),
   };
-  return { inputs, failures };
+  return { inputs, failures: [...failures, ...fixedInputs(definition, inputs, olds)] };
+}
+
+/** Changes that the emulator cannot make. What is replaced anyway is made anew with the new value. */
+function fixedInputs(definition: ResourceDefinition, news: Properties, olds: Properties): CheckedInputs["failures"] {
+  if (Object.keys(olds).length === 0 || diffInputs(definition, olds, news).replaces.length > 0) return [];
+  return Object.entries(definition.inputs).flatMap(([property, { fixed }]) => {
+    if (fixed === undefined || same(olds[property], news[property])) return [];
+    const what = `NotImplemented: the emulator does not change "${property}" of ${definition.type} in place (${fixed})`;
+    return [{ property, reason: `${what}. Replace the resource, or leave it as it is.` }];
+  });
 }
 
 function unknownInputs(definition: ResourceDefinition, given: Properties): CheckedInputs["failures"] {

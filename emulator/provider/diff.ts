@@ -36,7 +36,7 @@ export function diffInputs(definition: ResourceDefinition, olds: Properties, new
 }
 
 function mustReplace(definition: ResourceDefinition, name: string): boolean {
-  return definition.update === undefined || definition.inputs[name]?.replaceOn !== undefined;
+  return definition.inputs[name]?.replaceOn !== undefined;
 }
 
 /**

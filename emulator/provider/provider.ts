@@ -26,7 +26,7 @@ export interface ProviderOptions {
   readonly version: string;
   readonly resources: readonly ResourceDefinition[];
   readonly invokes: readonly InvokeDefinition[];
-  readonly context: ResourceContext;
+  readonly context: Omit<ResourceContext, "made">;
   /** What a program may configure the provider with, and what it must then be. */
   readonly configuration: Readonly<Record<string, (value: string) => string | undefined>>;
   /** Called when the engine cancels: what goes on is to end soon. */
@@ -41,8 +41,11 @@ export class ProviderServer {
   private readonly server: grpc.Server;
   private readonly resources: ReadonlyMap<string, ResourceDefinition>;
   private readonly invokes: ReadonlyMap<string, InvokeDefinition>;
+  /** What resources get whose existence is no news. */
+  private readonly context: ResourceContext;
 
   constructor(private readonly options: ProviderOptions) {
+    this.context = { ...options.context, made: () => undefined };
     this.resources = new Map(options.resources.map((definition) => [definition.type, definition]));
     this.invokes = new Map(options.invokes.map((definition) => [definition.token, definition]));
     this.server = new grpc.Server({
@@ -113,8 +116,8 @@ export class ProviderServer {
     const { inputs, failures } = checkInputs(definition, news.values, this.decoded(request.getOlds()).values, {
       name: nameOf(request.getUrn()),
       randomSeed: request.getRandomseed_asU8(),
-      region: this.options.context.cloud.region,
-      account: this.options.context.cloud.account,
+      region: this.context.cloud.region,
+      account: this.context.cloud.account,
     });
     return checkResponse(encode(inputs, [...news.secrets, ...secretInputs(definition)]), failures);
   }
@@ -139,8 +142,11 @@ export class ProviderServer {
       response.setProperties(Struct.fromJavaScript(encode(inputs.values, inputs.secrets) as never));
       return response;
     }
-    const create = (): Promise<ResourceState> => definition.create(plain(inputs.values), this.options.context);
-    const state = await this.within(request.getTimeout(), definition, inputs, create);
+    let made: string | undefined;
+    const context = { ...this.context, made: (id: string) => void (made = id) };
+    const create = (): Promise<ResourceState> => definition.create(plain(inputs.values), context);
+    const left = () => (made === undefined ? undefined : definition.read(made, plain(inputs.values), this.context));
+    const state = await this.within(request.getTimeout(), definition, inputs, create, left);
     response.setId(state.id);
     response.setProperties(this.outputs(definition, state, inputs));
     return response;
@@ -151,7 +157,7 @@ export class ProviderServer {
     const olds = this.decoded(request.getProperties());
     const inputs = this.decoded(request.getInputs());
     const response = new messages.ReadResponse();
-    const state = await definition.read(request.getId(), plain(olds.values), this.options.context);
+    const state = await definition.read(request.getId(), plain(olds.values), this.context);
     if (!state) return response;
     const observed = observedInputs(definition, inputs.values, state.outputs);
     const secrets = [...inputs.secrets, ...olds.secrets, ...secretInputs(definition)];
@@ -173,16 +179,12 @@ export class ProviderServer {
       return response;
     }
     const run = async (): Promise<ResourceState> => {
-      const updated = definition.update?.(
-        request.getId(),
-        plain(news.values),
-        plain(olds.values),
-        this.options.context,
-      );
+      const updated = definition.update?.(request.getId(), plain(news.values), plain(olds.values), this.context);
       if (!updated) throw new Error(`${definition.type} is never updated in place`);
       return updated;
     };
-    const state = await this.within(request.getTimeout(), definition, news, run);
+    const left = () => definition.read(request.getId(), plain(olds.values), this.context);
+    const state = await this.within(request.getTimeout(), definition, news, run, left);
     response.setProperties(this.outputs(definition, state, news));
     return response;
   }
@@ -190,8 +192,8 @@ export class ProviderServer {
   private async delete(request: messages.DeleteRequest): Promise<Empty> {
     const definition = this.definitionOf(request.getUrn());
     const state = this.decoded(request.getProperties());
-    const run = (): Promise<void> => definition.delete(request.getId(), plain(state.values), this.options.context);
-    await this.within(request.getTimeout(), definition, state, run);
+    const run = (): Promise<void> => definition.delete(request.getId(), plain(state.values), this.context);
+    await limited(request.getTimeout(), run);
     return new Empty();
   }
 
@@ -200,7 +202,7 @@ export class ProviderServer {
     const definition = this.invokes.get(token);
     if (!definition) throw new Error(`NotImplemented: the emulator has no function ${token}`);
     const args = this.decoded(request.getArgs());
-    const result = await definition.invoke(plain(args.values), this.options.context);
+    const result = await definition.invoke(plain(args.values), this.context);
     const response = new messages.InvokeResponse();
     response.setReturn(Struct.fromJavaScript(encode(result, []) as never));
     return response;
@@ -219,7 +221,7 @@ export class ProviderServer {
 
   /** Outputs as the engine keeps them: inputs that the resource did not repeat included, secrets wrapped. */
   private outputs(definition: ResourceDefinition, state: ResourceState, inputs: Decoded): Struct {
-    const { region } = this.options.context.cloud;
+    const { region } = this.context.cloud;
     const values = { region, ...inputs.values, ...state.outputs };
     const given = [...inputs.secrets, ...secretInputs(definition)];
     const repeating = given.length > 0 ? (definition.secretWithInputs ?? []) : [];
@@ -228,26 +230,40 @@ export class ProviderServer {
   }
 
   /**
-   * Runs what a resource does, within the seconds that the program allows (0: no limit). A resource that exists but
-   * is not complete is told to the engine, so that it is not forgotten.
+   * Runs what a resource does, within the seconds that the program allows (0: no limit). When it fails and something is
+   * `left`, the engine is told of it as it is, so that it is neither forgotten nor taken for complete.
    */
   private async within<T>(
     seconds: number,
     definition: ResourceDefinition,
     inputs: Decoded,
     work: () => Promise<T>,
+    left: () => Promise<ResourceState | undefined> | undefined,
   ): Promise<T> {
     try {
       return await limited(seconds, work);
     } catch (error) {
-      if (!(error instanceof InitializationFailed)) throw error;
+      const state = error instanceof InitializationFailed ? error.state : await stateAfter(left);
+      if (state === undefined) throw error;
       const detail = new messages.ErrorResourceInitFailed();
-      detail.setId(error.state.id);
-      detail.setProperties(this.outputs(definition, error.state, inputs));
+      detail.setId(state.id);
+      // Not the inputs: what was to be and is not yet has to differ from what will be asked for again.
+      detail.setProperties(this.outputs(definition, state, { values: {}, secrets: inputs.secrets }));
       detail.setInputs(Struct.fromJavaScript(encode(inputs.values, inputs.secrets) as never));
-      detail.setReasonsList([error.message]);
-      throw initFailed(error.message, detail);
+      detail.setReasonsList([textOf(error)]);
+      throw initFailed(textOf(error), detail);
     }
+  }
+}
+
+/** What a failed piece of work has left behind. When that cannot be read either, the first error is what matters. */
+async function stateAfter(
+  left: () => Promise<ResourceState | undefined> | undefined,
+): Promise<ResourceState | undefined> {
+  try {
+    return await left();
+  } catch {
+    return undefined;
   }
 }
 
@@ -391,8 +407,11 @@ function answer<Request, Response>(
 }
 
 function failure(error: unknown): ServiceFailure {
-  if (error instanceof ServiceFailure) return error;
+  return error instanceof ServiceFailure ? error : new ServiceFailure(textOf(error));
+}
+
+/** A service's error begins with its code. */
+function textOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
-  const details = error instanceof AwsError && !text.startsWith(error.code) ? `${error.code}: ${text}` : text;
-  return new ServiceFailure(details);
+  return error instanceof AwsError && !text.startsWith(error.code) ? `${error.code}: ${text}` : text;
 }

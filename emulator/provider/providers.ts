@@ -18,7 +18,11 @@ export async function startProviders(
   services: readonly InstalledService[],
   environment: () => Readonly<Record<string, string>>,
 ): Promise<Providers> {
-  const context: ResourceContext = { cloud, principal, send: (command) => cloud.send(principal, command) };
+  const context: Omit<ResourceContext, "made"> = {
+    cloud,
+    principal,
+    send: (command) => cloud.send(principal, command),
+  };
   const aws = new ProviderServer({
     name: "aws",
     version: versions.aws,

@@ -1,4 +1,5 @@
 import type { Install } from "../core/definitions";
+import { install as cloudwatch } from "./cloudwatch";
 import { install as codebuild } from "./codebuild";
 import { install as codepipeline } from "./codepipeline";
 import { install as ec2 } from "./ec2";
@@ -20,6 +21,7 @@ export const installs: readonly Install[] = [
   secretsmanager,
   ssm,
   logs,
+  cloudwatch,
   events,
   scheduler,
   ec2,

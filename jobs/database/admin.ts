@@ -1,23 +1,38 @@
 /** The Guard's connection to a server: fence, swap and what follows. See {@link AdminSession}. */
 import { escapeIdentifier as quoted, type Client } from "pg";
 import { setTimeout as pause } from "node:timers/promises";
-import type { DatabaseFingerprint, UndoneTable } from "../../run/facts";
 import { applicationName, applicationPrefix, connect, end } from "./connection";
-import { databaseState, existingDatabase, roleHashes } from "./properties";
+import { databaseState, existingDatabase, serverObjects } from "./properties";
+import { Pooler } from "./pooler";
 import { sealProblems } from "./seal";
-import { endSessions, occupants, rollBackPrepared } from "./sessions";
-import { readUndone } from "./undone";
-import type { AdminSession, DatabaseAccess, Fenced, StagedDatabase, SwapPair, Swapped } from "./types";
+import { clientSessions, endSessions, occupants, rollBackPrepared } from "./sessions";
+import { advanceSequences } from "./sequences";
+import { readUndone, serverChanges } from "./undone";
+import type {
+  AdminSession,
+  DatabaseAccess,
+  Fenced,
+  ProtectedDatabase,
+  StagedDatabase,
+  SwapPair,
+  Swapped,
+  Undone,
+} from "./types";
 
 /** Between two looks at something that is over within milliseconds. */
 const shortPause = 5;
 /** Before another attempt to reach a server. */
 const longPause = 250;
 const keepAlive = 30_000;
+/** How long a closing session tries to resume a pooler. */
+const poolerPatience = 10_000;
 /** A session that changes the same row of pg_database makes this wait; it is ended at the next attempt. */
 const alterTimeout = 500;
 /** RENAME itself waits up to 5 s for sessions to go away. */
 const renameTimeout = 8_000;
+
+/** For what an interrupted comparison puts away. */
+const undoneGrace = 60_000;
 
 /** Errors after which the same may work: what another session did, or a connection that is gone. */
 const transient = new Set([
@@ -50,6 +65,8 @@ class ServerAdmin implements AdminSession {
   private client: Client | undefined;
   private queue: Promise<unknown> = Promise.resolve();
   private timer: NodeJS.Timeout | undefined;
+  /** By the OID of the live database. */
+  private readonly poolers = new Map<number, Pooler>();
 
   constructor(private readonly access: DatabaseAccess) {}
 
@@ -73,13 +90,14 @@ class ServerAdmin implements AdminSession {
   }
 
   async fence(pairs: readonly SwapPair[], deadline: Date): Promise<Fenced> {
+    await this.pausePoolers(pairs);
     const ended = new Set<number>();
     await this.persist(deadline, `fence ${names(pairs)}`, (client) => this.clear(client, pairs, ended));
     return { sessionsEnded: ended.size };
   }
 
-  unfence(pairs: readonly SwapPair[], deadline: Date): Promise<void> {
-    return this.persist(deadline, `open ${names(pairs)}`, async (client) => {
+  async unfence(pairs: readonly SwapPair[], deadline: Date): Promise<void> {
+    await this.persist(deadline, `open ${names(pairs)}`, async (client) => {
       for (const { liveOid, database } of pairs) {
         const { row } = await existingDatabase(client, liveOid);
         if (row.datname !== database)
@@ -87,37 +105,51 @@ class ServerAdmin implements AdminSession {
         if (!row.datallowconn) await client.query(`ALTER DATABASE ${quoted(database)} ALLOW_CONNECTIONS true`);
       }
     });
+    await this.resumePoolers(pairs, deadline);
   }
 
-  async swap(pairs: readonly SwapPair[], deadline: Date): Promise<Swapped> {
+  async swap(pairs: readonly SwapPair[], deadline: Date, ready?: () => Promise<void>): Promise<Swapped> {
     const started = Date.now();
     let tried = false;
-    return this.persist(deadline, `put the staged database in the place of ${names(pairs)}`, async (client) => {
+    const what = `put the staged database in the place of ${names(pairs)}`;
+    const result = await this.persist(deadline, what, async (client) => {
       if (await swapped(client, pairs)) {
+        await ready?.();
         return { at: now(), milliseconds: tried ? Date.now() - started : 0, resumed: !tried };
       }
       tried = true;
-      await this.clear(client, pairs);
-      await exchange(client, pairs);
+      if (!(await halfWay(client, pairs))) {
+        await this.pausePoolers(pairs);
+        await this.clear(client, pairs);
+        await exchange(client, pairs, ready);
+      }
+      const advancing = pairs.filter(advances);
+      if (advancing.length > 0) {
+        for (const pair of advancing) await advanceSequences(this.access, client, pair);
+        await open(client, advancing);
+      }
       return { at: now(), milliseconds: Date.now() - started, resumed: false };
     });
+    await this.resumePoolers(pairs, deadline);
+    return result;
   }
 
   isSwapped(pairs: readonly SwapPair[], deadline: Date): Promise<boolean> {
     return this.persist(deadline, "look which databases are live", (client) => swapped(client, pairs));
   }
 
-  undone(pair: SwapPair, before: DatabaseFingerprint, deadline: Date): Promise<UndoneTable[]> {
-    return this.persist(deadline, `compare ${pair.evidence} with the snapshot`, (client) =>
-      readUndone(this.access, client, pair, before),
+  undone(pair: SwapPair, before: ProtectedDatabase, deadline: Date): Promise<Undone> {
+    const access = { ...this.access, target: { ...this.access.target, database: pair.database } };
+    // What is not told in time is left out; closing the evidence again is not.
+    const end = new Date(deadline.getTime() + undoneGrace);
+    return this.persist(end, `compare ${pair.evidence} with the snapshot`, (client) =>
+      readUndone(access, client, pair, before, deadline),
     );
   }
 
-  notUndone(roles: Readonly<Record<string, string>>, deadline: Date): Promise<string[]> {
-    return this.persist(deadline, "compare the server's roles", async (client) => {
-      const after = await roleHashes(client);
-      const all = [...new Set([...Object.keys(roles), ...Object.keys(after)])].sort();
-      return all.flatMap((name) => roleChange(name, roles[name], after[name]));
+  notUndone(server: Readonly<Record<string, string>>, deadline: Date): Promise<string[]> {
+    return this.persist(deadline, "compare what lives on the server as a whole", async (client) => {
+      return serverChanges(server, await serverObjects(client));
     });
   }
 
@@ -137,9 +169,29 @@ class ServerAdmin implements AdminSession {
 
   async close(): Promise<void> {
     clearInterval(this.timer);
+    // Whatever ended this session: a pooler that stays paused would let its clients wait for ever.
+    const paused = [...this.poolers.values()].filter((pooler) => pooler.paused);
+    await Promise.all(paused.map((pooler) => pooler.resume(new Date(Date.now() + poolerPatience))));
     await this.alone(async () => {
       if (this.client !== undefined) await end(this.client);
       this.client = undefined;
+    });
+  }
+
+  private async pausePoolers(pairs: readonly SwapPair[]): Promise<void> {
+    await Promise.all(this.poolersOf(pairs).map((pooler) => pooler.pause()));
+  }
+
+  private async resumePoolers(pairs: readonly SwapPair[], deadline: Date): Promise<void> {
+    await Promise.all(this.poolersOf(pairs).map((pooler) => pooler.resume(deadline)));
+  }
+
+  private poolersOf(pairs: readonly SwapPair[]): Pooler[] {
+    return pairs.flatMap(({ liveOid, pooler: access }) => {
+      if (access === undefined) return [];
+      const known = this.poolers.get(liveOid) ?? new Pooler(access, this.access.caFile, this.access.log);
+      this.poolers.set(liveOid, known);
+      return [known];
     });
   }
 
@@ -148,9 +200,9 @@ class ServerAdmin implements AdminSession {
     const oids = pairs.flatMap(({ liveOid, staged }) => [liveOid, staged.oid]);
     await rollBackPrepared(this.access, client, pairs);
     // Before, too: an open transaction that changed the database's own row would block its closing.
-    await endSessions(client, await sessionsOf(client, oids), ended);
+    await endSessions(client, await clientSessions(client, oids), ended);
     for (const { liveOid } of pairs) await refuseConnections(client, liveOid);
-    await endSessions(client, await sessionsOf(client, oids), ended);
+    await endSessions(client, await clientSessions(client, oids), ended);
     const left = await occupants(client, oids);
     if (left.length > 0) throw new Occupied(`still in use by ${left.join(", ")}`);
   }
@@ -236,16 +288,6 @@ function isConnectionError(error: unknown): boolean {
   return /connection terminated|connection error|not queryable|timeout expired/i.test(message);
 }
 
-async function sessionsOf(client: Client, oids: readonly number[]): Promise<number[]> {
-  const { rows } = await client.query<{ pid: number }>(
-    `SELECT pid FROM pg_catalog.pg_stat_activity
-      WHERE datid = ANY ($1::oid[]) AND backend_type IN ('client backend', 'walsender')
-        AND pid <> pg_catalog.pg_backend_pid()`,
-    [oids],
-  );
-  return rows.map(({ pid }) => pid);
-}
-
 async function refuseConnections(client: Client, oid: number): Promise<void> {
   const { row } = await existingDatabase(client, oid);
   if (!row.datallowconn) return;
@@ -263,17 +305,43 @@ async function requireSeals(client: Client, pairs: readonly SwapPair[]): Promise
 /**
  * The exchange of names, of all databases or of none: one transaction, one record in the write-ahead log. The seal is
  * checked within it. The failed database stays closed; the limit keeps it so if somebody opens it without thinking.
+ * A database whose sequences are to advance is opened under its staged name, which no client knows, and gets the live
+ * one by {@link open} when they are set.
  */
-async function exchange(client: Client, pairs: readonly SwapPair[]): Promise<void> {
+async function exchange(client: Client, pairs: readonly SwapPair[], ready?: () => Promise<void>): Promise<void> {
   await inTransaction(client, renameTimeout, async () => {
     await requireSeals(client, pairs);
-    for (const { database, staged, evidence } of pairs) {
+    for (const pair of pairs) {
+      const { database, staged, evidence } = pair;
+      const name = advances(pair) ? staged.database : database;
       await client.query(`ALTER DATABASE ${quoted(database)} RENAME TO ${quoted(evidence)}`);
-      await client.query(`ALTER DATABASE ${quoted(staged.database)} RENAME TO ${quoted(database)}`);
-      await client.query(`ALTER DATABASE ${quoted(database)} ALLOW_CONNECTIONS true`);
+      if (name !== staged.database)
+        await client.query(`ALTER DATABASE ${quoted(staged.database)} RENAME TO ${quoted(name)}`);
+      await client.query(`ALTER DATABASE ${quoted(name)} ALLOW_CONNECTIONS true`);
       await client.query(`ALTER DATABASE ${quoted(evidence)} CONNECTION LIMIT 0`);
     }
+    await ready?.();
   });
+}
+
+/** The second half of the exchange where sequences advance. */
+async function open(client: Client, pairs: readonly SwapPair[]): Promise<void> {
+  await endSessions(
+    client,
+    await clientSessions(
+      client,
+      pairs.map(({ staged }) => staged.oid),
+    ),
+    new Set(),
+  );
+  await inTransaction(client, renameTimeout, async () => {
+    for (const { database, staged } of pairs)
+      await client.query(`ALTER DATABASE ${quoted(staged.database)} RENAME TO ${quoted(database)}`);
+  });
+}
+
+function advances({ sequences }: SwapPair): boolean {
+  return sequences === "advance";
 }
 
 async function inTransaction(client: Client, timeout: number, work: () => Promise<void>): Promise<void> {
@@ -288,33 +356,39 @@ async function inTransaction(client: Client, timeout: number, work: () => Promis
   }
 }
 
-/** Judged by OIDs: names change hands, OIDs do not. Throws when the names are neither as before nor as after. */
-async function swapped(client: Client, pairs: readonly SwapPair[]): Promise<boolean> {
-  const positions: boolean[] = [];
-  for (const { database, liveOid, staged, evidence } of pairs) {
-    const live = (await databaseState(client, liveOid))?.row.datname;
-    const other = (await databaseState(client, staged.oid))?.row.datname;
-    if (live === database && other === staged.database) positions.push(false);
-    else if (live === evidence && other === database) positions.push(true);
-    else {
-      throw new Error(
-        `${database}: the database that was live (OID ${liveOid}) is ${live ?? "gone"} and the staged one ` +
-          `(OID ${staged.oid}) is ${other ?? "gone"}; expected ${database} and ${staged.database}, or ${evidence} and ` +
-          `${database}. Somebody else has renamed or dropped databases; nothing was changed`,
-      );
-    }
-  }
-  if (new Set(positions).size > 1) {
-    throw new Error(`of ${names(pairs)}, some are swapped and some are not, which one transaction cannot have done`);
-  }
-  return positions[0] ?? true;
+/** Where an exchange stands. `half`: the failed database is out of the way, sequences are to be set. */
+type Position = "before" | "half" | "after";
+
+/** Judged by OIDs: names change hands, OIDs do not. Throws when the names are none that an exchange gives. */
+async function position(client: Client, pair: SwapPair): Promise<Position> {
+  const { database, liveOid, staged, evidence } = pair;
+  const live = (await databaseState(client, liveOid))?.row.datname;
+  const other = (await databaseState(client, staged.oid))?.row.datname;
+  if (live === database && other === staged.database) return "before";
+  if (live === evidence && other === database) return "after";
+  if (live === evidence && other === staged.database && advances(pair)) return "half";
+  throw new Error(
+    `${database}: the database that was live (OID ${liveOid}) is ${live ?? "gone"} and the staged one ` +
+      `(OID ${staged.oid}) is ${other ?? "gone"}; expected ${database} and ${staged.database}, or ${evidence} and ` +
+      `${database}. Somebody else has renamed or dropped databases; nothing was changed`,
+  );
 }
 
-function roleChange(name: string, before: string | undefined, after: string | undefined): string[] {
-  if (before === after) return [];
-  if (before === undefined) return [`role ${name} was added`];
-  if (after === undefined) return [`role ${name} was removed`];
-  return [`role ${name} was changed (its attributes, settings or memberships)`];
+async function positions(client: Client, pairs: readonly SwapPair[]): Promise<Position[]> {
+  const found: Position[] = [];
+  for (const pair of pairs) found.push(await position(client, pair));
+  if (found.includes("before") && new Set(found).size > 1) {
+    throw new Error(`of ${names(pairs)}, some are swapped and some are not, which one transaction cannot have done`);
+  }
+  return found;
+}
+
+async function swapped(client: Client, pairs: readonly SwapPair[]): Promise<boolean> {
+  return (await positions(client, pairs)).every((each) => each === "after");
+}
+
+async function halfWay(client: Client, pairs: readonly SwapPair[]): Promise<boolean> {
+  return (await positions(client, pairs)).includes("half");
 }
 
 function names(pairs: readonly SwapPair[]): string {

@@ -7,6 +7,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { Readable } from "node:stream";
 import { output } from "./program";
+import { type Entry, Incomplete, parseToc, type TableOfContents } from "./toc";
 
 /** What is read at first, and by how much more until the table of contents is whole. */
 const firstBytes = 1 << 20;
@@ -14,22 +15,10 @@ const growth = 4;
 /** About a million objects. */
 const mostBytes = 1 << 28;
 
-/** One entry of the table of contents. */
-export interface Entry {
-  readonly id: number;
-  /** The whole line after the id: `tableoid oid DESC schema name owner`. */
-  readonly text: string;
-  /** OID of the catalog that the object is in; 0 for what has no catalog row. */
-  readonly catalog: number;
-  /** What follows the two OIDs: description, schema, name, owner. */
-  readonly what: string;
-}
-
 /** A dump whose beginning has been read. */
-export interface Archive {
-  /** File that begins like the dump; at least its table of contents is whole. */
+export interface Archive extends TableOfContents {
+  /** File with the dump's beginning: all of its table of contents, and no data. */
   readonly head: string;
-  readonly entries: readonly Entry[];
   /** The whole stream, from its first byte. */
   readonly stream: Readable;
   /** A folder for small files beside the head; goes away with the archive. */
@@ -44,7 +33,7 @@ export interface Archive {
  * @param folder - of the client programs
  * @throws when the stream is not a custom-format dump or ends within its table of contents
  */
-export async function openArchive(source: Readable, folder: string, deadline: Date): Promise<Archive> {
+export async function openArchive(source: Readable, folder: string): Promise<Archive> {
   const directory = await fs.mkdtemp(path.join(os.tmpdir(), "protected-pipeline-"));
   const head = path.join(directory, "head.dump");
   const close = async (): Promise<void> => {
@@ -62,13 +51,11 @@ export async function openArchive(source: Readable, folder: string, deadline: Da
         if (next.done === true) ended = true;
         else size += chunks[chunks.push(next.value) - 1]?.length ?? 0;
       }
-      await fs.writeFile(head, chunks, { mode: 0o600 });
-      const entries = await readEntries(head, folder, deadline).catch((error: unknown) => {
-        if (ended || wanted >= mostBytes) throw notAnArchive(size, error);
-        return undefined;
-      });
-      if (entries === undefined) continue;
-      return { head, entries, stream: whole(chunks, iterator), directory, folder, close };
+      const beginning = Buffer.concat(chunks);
+      const toc = readToc(beginning, ended || wanted >= mostBytes);
+      if (toc === undefined) continue;
+      await fs.writeFile(head, beginning.subarray(0, toc.length), { mode: 0o600 });
+      return { ...toc, head, stream: whole(chunks, iterator), directory, folder, close };
     }
   } catch (error) {
     await close();
@@ -76,9 +63,15 @@ export async function openArchive(source: Readable, folder: string, deadline: Da
   }
 }
 
-function notAnArchive(size: number, error: unknown): Error {
-  const message = `the stream (${size} bytes read) is no whole custom-format dump: ${(error as Error).message}`;
-  return new Error(message, { cause: error });
+/** Undefined: it is longer than what was read so far. */
+function readToc(beginning: Buffer, all: boolean): TableOfContents | undefined {
+  try {
+    return parseToc(beginning);
+  } catch (error) {
+    if (error instanceof Incomplete && !all) return undefined;
+    const message = `the stream (${beginning.length} bytes read) is no whole custom-format dump: ${(error as Error).message}`;
+    throw new Error(message, { cause: error });
+  }
 }
 
 function whole(chunks: Buffer[], iterator: AsyncIterator<Buffer>): Readable {
@@ -89,24 +82,10 @@ function whole(chunks: Buffer[], iterator: AsyncIterator<Buffer>): Readable {
   return Readable.from(bytes(), { objectMode: false });
 }
 
-async function readEntries(head: string, folder: string, deadline: Date): Promise<Entry[]> {
-  const environment = { PATH: process.env.PATH ?? "", LC_ALL: "C" };
-  const list = await output({ command: "pg_restore", folder, args: ["--list", head], environment, deadline });
-  const lines = list.split("\n").filter((line) => line !== "" && !line.startsWith(";"));
-  return lines.map(parseEntry);
-}
-
-/** Parses a line of `pg_restore --list`: `id; tableoid oid DESC schema name owner`. */
-export function parseEntry(line: string): Entry {
-  const parts = /^(\d+); ((\d+) \d+ (.+))$/.exec(line);
-  if (parts === null) throw new Error(`pg_restore --list gave an unknown line: ${line}`);
-  return { id: Number(parts[1]), text: parts[2] ?? "", catalog: Number(parts[3]), what: parts[4] ?? "" };
-}
-
 /** Writes a list for `pg_restore --use-list`; gives its file. */
 export async function writeList(archive: Archive, name: string, entries: readonly Entry[]): Promise<string> {
   const file = path.join(archive.directory, `${name}.list`);
-  await fs.writeFile(file, entries.map((entry) => `${entry.id}; ${entry.text}\n`).join(""));
+  await fs.writeFile(file, entries.map(({ id }) => `${id};\n`).join(""));
   return file;
 }
 
@@ -137,7 +116,7 @@ export function withoutRestrict(text: string): string {
  * the snapshot, because a sequence is not transactional, and they are what a restore sets.
  */
 export async function sequenceValues(archive: Archive, deadline: Date): Promise<Record<string, string>> {
-  const entries = archive.entries.filter((entry) => entry.what.startsWith("SEQUENCE SET "));
+  const entries = archive.entries.filter(({ kind }) => kind === "SEQUENCE SET");
   const sql = await entriesSql(archive, entries, deadline);
   const values = new Map<string, string>();
   const calls = /^SELECT pg_catalog\.setval\((E?)'((?:[^']|'')*)', (-?\d+), (true|false)\);$/gm;

@@ -13,8 +13,14 @@ export class Checksum extends Transform {
   private readonly hash = createHash("sha256");
   private result: Sum | undefined;
 
-  /** @param atEnd - throws when the stream must not end well; the reader then gets that error and no end */
-  constructor(private readonly atEnd: (sum: Sum) => Promise<void> | void) {
+  /**
+   * @param atEnd - throws when the stream must not end well; the reader then gets that error and no end
+   * @param look - sees every chunk, and leaves it as it is
+   */
+  constructor(
+    private readonly atEnd: (sum: Sum) => Promise<void> | void,
+    private readonly look: (chunk: Buffer) => void = () => undefined,
+  ) {
     super();
   }
 
@@ -26,6 +32,11 @@ export class Checksum extends Transform {
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
     this.count += chunk.length;
     this.hash.update(chunk);
+    try {
+      this.look(chunk);
+    } catch (error) {
+      return done(error as Error);
+    }
     done(null, chunk);
   }
 

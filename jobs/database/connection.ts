@@ -13,6 +13,9 @@ const connectTimeout = 10_000;
 /** How long credentials that the server took are used for programs without trying them again. */
 const trustedFor = 30_000;
 
+/** Dead peers are noticed by the server, too: a lost job must not hold locks or a snapshot. */
+const keepAlives = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3";
+
 /** The credentials that the server took last. Used until it refuses them; then the secret is read again. */
 const accepted = new WeakMap<DatabaseAccess, { readonly credentials: Credentials; readonly at: number }>();
 
@@ -56,8 +59,7 @@ function newClient(access: DatabaseAccess, database: string, credentials: Creden
     connectionTimeoutMillis: connectTimeout,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
-    // Dead peers are noticed by the server, too: a lost job must not hold locks or a snapshot.
-    options: "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
+    options: keepAlives,
   });
   // A lost connection also fails the query that runs, or the next one; that is where it is dealt with.
   client.on("error", () => undefined);
@@ -123,7 +125,8 @@ export async function programEnvironment(access: DatabaseAccess, database: strin
     PGSSLROOTCERT: access.caFile,
     PGAPPNAME: applicationName(access),
     PGCONNECT_TIMEOUT: String(connectTimeout / 1000),
-    PGOPTIONS: "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3",
+    // With what the text of values and of constants in expressions depends on, which pg_dump leaves as it is.
+    PGOPTIONS: `${keepAlives} -c timezone=UTC -c lc_monetary=C -c bytea_output=hex`,
   };
 }
 

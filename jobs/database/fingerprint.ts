@@ -2,11 +2,20 @@
  * Fingerprints: what proves that two databases hold the same rows, sequences and large objects. Rows are compared by
  * hashes of their text, which tells what the `hash_record_extended` of a row does not: values of one column that
  * changed places between rows, 1.0 from 1.00, and types without a hash function. docs/exactness.md has the reasons.
+ *
+ * A plain table's hash is the sha256 of the text that COPY gives of it, in the order in which its rows lie: a dump
+ * reads them in that order, and a restore writes them so. The dump is hashed as it streams by, so the live database is
+ * read once, and not twice. Where the order may change, or COPY does not give everything, the hashes of the rows are
+ * added up by the server.
  */
-import type { Client } from "pg";
+import { setTimeout as pause } from "node:timers/promises";
+import { escapeLiteral as literal, type Client } from "pg";
 import type { DatabaseFingerprint } from "../../run/facts";
+import type { TextHash } from "./blocks";
 import { connect, end, one } from "./connection";
-import type { DatabaseAccess } from "./types";
+import { hashCopy } from "./copy-out";
+import { Budget } from "./throttle";
+import type { DatabaseAccess, Limits } from "./types";
 
 export type Contents = Pick<DatabaseFingerprint, "relations" | "sequences" | "largeObjects">;
 type RelationFingerprint = DatabaseFingerprint["largeObjects"];
@@ -16,10 +25,12 @@ const settings = `
   SET search_path = ''; SET row_security = off; SET timezone = 'UTC'; SET datestyle = 'ISO, YMD';
   SET intervalstyle = 'postgres'; SET extra_float_digits = 3; SET bytea_output = 'hex'; SET xmloption = content;
   SET lc_monetary = 'C'; SET client_encoding = 'UTF8'; SET jit = off; SET statement_timeout = 0;
-  SET idle_in_transaction_session_timeout = 0; SET max_parallel_workers_per_gather = 0`;
+  SET idle_in_transaction_session_timeout = 0; SET max_parallel_workers_per_gather = 0;
+  SET synchronize_seqscans = off`;
 
 /** Pages of a table that one query hashes: 64 MB. Enough to make the query's own cost vanish. */
 const chunkPages = 8192;
+const pageBytes = 8192;
 
 /** Schemas that belong to the server. Temporary ones begin with `pg_`, as no other schema may. */
 export const userSchema = `n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'`;
@@ -27,6 +38,10 @@ export const userSchema = `n.nspname !~ '^pg_' AND n.nspname <> 'information_sch
 /** A table, a partition or a materialized view that holds rows. */
 interface Relation {
   readonly name: string;
+  /** For a plain table, how its rows are written as text. */
+  readonly copy: string | undefined;
+  /** For the key of {@link tableKey}. */
+  readonly parts: readonly [schema: string, name: string];
   /** The name under which its rows are counted: the root of a partition, itself otherwise. */
   readonly root: string;
   readonly pages: number;
@@ -71,14 +86,36 @@ export async function readingSessions(
   }
 }
 
-/** Fingerprints of all rows, sequences and large objects. The sessions share the work; they must see the same. */
-export async function readContents(sessions: readonly [Client, ...Client[]]): Promise<Contents> {
+/** The hashes of tables' text that were made elsewhere, by {@link tableKey}. */
+export type TableTexts = ReadonlyMap<string, TextHash>;
+
+export function tableKey(schema: string, name: string): string {
+  return JSON.stringify([schema, name]);
+}
+
+/**
+ * Fingerprints of all rows, sequences and large objects. The sessions share the work, as far as the limits let more
+ * than one work at a time; they must see the same.
+ * @param texts - of the plain tables, which are not read then
+ */
+export async function readContents(
+  sessions: readonly [Client, ...Client[]],
+  limits: Limits = { workers: 1 },
+  texts?: Promise<TableTexts>,
+): Promise<Contents> {
+  // It is awaited below, later than it may fail.
+  texts?.catch(() => undefined);
   const [first] = sessions;
-  const relations = await listRelations(first);
+  const listed = await listRelations(first);
   const sequences = await readSequences(first);
+  const relations = new Map([...listed].filter(([, [relation]]) => relation?.copy === undefined));
+  const tables = [...listed.values()].flat().filter(({ copy }) => copy !== undefined);
   const sums = new Map<string, { rows: bigint; hash: bigint }>();
   for (const root of relations.keys()) sums.set(root, { rows: 0n, hash: 0n });
   const work = chunks([...relations.values()].flat(), await tidRanges(first));
+  const unread = texts === undefined ? [...tables] : [];
+  const read = new Map<string, TextHash>();
+  const budget = new Budget(limits.maxRate);
   const largeObjects = { rows: "0", hash: "0" };
   let largeObjectsRead = false;
   const worker = async (client: Client): Promise<void> => {
@@ -86,25 +123,37 @@ export async function readContents(sessions: readonly [Client, ...Client[]]): Pr
       largeObjectsRead = true;
       Object.assign(largeObjects, await readLargeObjects(client));
     }
+    for (let table = unread.shift(); table !== undefined; table = unread.shift()) {
+      read.set(tableKey(...table.parts), await hashCopy(client, table.copy ?? "", budget));
+    }
     for (let chunk = work.shift(); chunk !== undefined; chunk = work.shift()) {
       const sum = sums.get(chunk.relation.root);
+      await pause(budget.spend(((chunk.to ?? chunk.relation.pages) - chunk.from) * pageBytes));
       const part = await one<RelationFingerprint>(client, chunkSql(chunk));
       if (sum === undefined) throw new Error(`no root was listed for ${chunk.relation.name}`);
       sum.rows += BigInt(part.rows);
       sum.hash += BigInt(part.hash);
     }
   };
-  await all(sessions.map(worker));
+  await all(sessions.slice(0, limits.workers).map(worker));
+  const hashes = (await texts) ?? read;
   const unpopulated = [...relations.values()].flat().filter((relation) => !relation.populated);
   const fingerprints = [...sums].map(([root, sum]) => [root, { rows: `${sum.rows}`, hash: `${sum.hash}` }] as const);
   return {
     relations: {
       ...Object.fromEntries(fingerprints),
+      ...Object.fromEntries(tables.map((table) => [table.name, textFingerprint(table, hashes)])),
       ...Object.fromEntries(unpopulated.map(({ name }) => [name, { rows: "0", hash: "not populated" }])),
     },
     sequences,
     largeObjects,
   };
+}
+
+function textFingerprint({ name, parts }: Relation, hashes: TableTexts): RelationFingerprint {
+  const hash = hashes.get(tableKey(...parts));
+  if (hash === undefined) throw new Error(`nothing was read of the table ${name}: the dump does not have its rows`);
+  return { rows: String(hash.rows), hash: hash.sha256 };
 }
 
 /**
@@ -121,10 +170,33 @@ export async function all<const T extends readonly Promise<unknown>[]>(
   return result;
 }
 
+/**
+ * Whose rows a dump has all of, and a restore writes in the same order: no partition (a hash partition on an enum puts
+ * rows elsewhere), no generated columns (they are not in the dump), no extension's (of which a dump has a part).
+ */
+const plainTable = `c.relkind = 'r' AND NOT c.relispartition
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute g WHERE g.attrelid = c.oid AND g.attgenerated <> '')
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass
+                     AND d.objid = c.oid AND d.deptype = 'e')`;
+
 /** Relations that hold rows, by the root that they add up under. */
 async function listRelations(client: Client): Promise<Map<string, Relation[]>> {
-  const { rows } = await client.query<{ name: string; root: string; kind: string; pages: string; populated: boolean }>(
+  const { rows } = await client.query<{
+    name: string;
+    parts: [string, string];
+    columns: string | null;
+    root: string;
+    kind: string;
+    pages: string;
+    populated: boolean;
+    encoding: string;
+  }>(
     `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, c.relkind AS kind,
+            pg_catalog.json_build_array(n.nspname, c.relname) AS parts, pg_catalog.getdatabaseencoding() AS encoding,
+            CASE WHEN ${plainTable} THEN (
+              SELECT coalesce(pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum), '')
+                FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+            ) END AS columns,
             pg_catalog.format('%I.%I', rn.nspname, rc.relname) AS root,
             CASE WHEN c.relkind IN ('r', 'm')
                  THEN pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int8
@@ -138,11 +210,15 @@ async function listRelations(client: Client): Promise<Map<string, Relation[]>> {
       ORDER BY pages DESC, 1`,
   );
   const roots = new Map<string, Relation[]>();
-  for (const { name, root, kind, pages, populated } of rows) {
+  for (const { name, parts, columns, root, kind, pages, populated, encoding } of rows) {
+    const copy =
+      columns === null
+        ? undefined
+        : `COPY ${name}${columns === "" ? "" : ` (${columns})`} TO STDOUT WITH (ENCODING ${literal(encoding)})`;
     const leaves = roots.get(root) ?? [];
     roots.set(root, leaves);
     // A partitioned table holds no rows itself, but that it is there is told.
-    if (kind !== "p") leaves.push({ name, root, pages: Number(pages), populated });
+    if (kind !== "p") leaves.push({ name, parts, copy, root, pages: Number(pages), populated });
   }
   return roots;
 }
@@ -211,7 +287,8 @@ async function readLargeObjects(client: Client): Promise<RelationFingerprint> {
     client,
     `SELECT pg_catalog.count(*)::text AS rows,
             coalesce(pg_catalog.sum(pg_catalog.hashtextextended(
-              row(m.oid, m.lomowner::regrole, m.lomacl, d.len, d.h)::text COLLATE "C", 0)), 0)::text AS hash
+              row(m.oid, m.lomowner::regrole, m.lomacl, d.len, d.h,
+                  pg_catalog.obj_description(m.oid, 'pg_largeobject'))::text COLLATE "C", 0)), 0)::text AS hash
        FROM pg_catalog.pg_largeobject_metadata m
        LEFT JOIN (SELECT loid, pg_catalog.max(pageno::int8 * 2048 + pg_catalog.length(data)) AS len,
                          pg_catalog.sum(pg_catalog.hashtextextended(

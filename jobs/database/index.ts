@@ -7,5 +7,18 @@ export { preflight } from "./preflight";
 export { protectDatabase } from "./protect";
 export { stageDatabase } from "./stage";
 export { proveDatabase } from "./prove";
+export { checkDump } from "./check";
+export { cloneDatabase, discardClone, findClone, protectClone, proveClone } from "./clone";
+export { freezeWrites, thawWrites } from "./freeze";
+export { dropUnfinished, existingDatabases, temporaryDatabases } from "./leftovers";
 export { openAdmin } from "./admin";
+export { swapAll, type ServerSwap } from "./barrier";
+export {
+  databaseSpace,
+  deadlineProblem,
+  serverSize,
+  spaceProblem,
+  type DatabaseSpace,
+  type ServerStorage,
+} from "./space";
 export type * from "./types";

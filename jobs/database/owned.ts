@@ -2,7 +2,7 @@
 import { escapeIdentifier as quoted, escapeLiteral as literal, type Client } from "pg";
 import { withConnection } from "./connection";
 import { userSchema } from "./fingerprint";
-import { createDatabaseSql, databaseOid, databaseState, existingDatabase } from "./properties";
+import { createDatabaseSql, databaseOid, databaseState, type DatabaseState } from "./properties";
 import type { DatabaseAccess } from "./types";
 
 /** The comment on a database that a run has made and not finished. */
@@ -15,11 +15,10 @@ export function mark(run: string): string {
  * attempt of the same run has left under that name is dropped first; anything else makes this fail.
  * @returns its OID
  */
-export async function createOwned(access: DatabaseAccess, name: string, like: number): Promise<number> {
+export async function createOwned(access: DatabaseAccess, name: string, like: DatabaseState): Promise<number> {
   await dropOwned(access, name);
   return withConnection(access, access.target.adminDatabase, async (client) => {
-    const source = await existingDatabase(client, like);
-    await client.query(createDatabaseSql(name, source));
+    await client.query(createDatabaseSql(name, like));
     await client.query(`COMMENT ON DATABASE ${quoted(name)} IS ${literal(mark(access.run))}`);
     await client.query(`REVOKE CONNECT, TEMPORARY ON DATABASE ${quoted(name)} FROM PUBLIC`);
     const oid = await databaseOid(client, name);

@@ -17,11 +17,11 @@ interface DatabaseRow {
   readonly datistemplate: boolean;
   readonly datallowconn: boolean;
   /** `c` libc, `i` ICU, `b` builtin; from 15 on. */
-  readonly datlocprovider?: string;
+  readonly datlocprovider?: string | undefined;
   /** From 17 on; 15 and 16 call it daticulocale. */
-  readonly datlocale?: string | null;
-  readonly daticulocale?: string | null;
-  readonly daticurules?: string | null;
+  readonly datlocale?: string | null | undefined;
+  readonly daticulocale?: string | null | undefined;
+  readonly daticurules?: string | null | undefined;
 }
 
 export interface DatabaseState {
@@ -36,7 +36,7 @@ export interface DatabaseState {
 
 interface Grant {
   readonly grantor: string;
-  /** Undefined: everybody. */
+  /** Null: everybody. */
   readonly grantee: string | null;
   readonly privilege: string;
   readonly grantable: boolean;
@@ -47,6 +47,13 @@ interface Setting {
   readonly role: string | null;
   readonly name: string;
   readonly value: string;
+}
+
+/** What the server's shared catalogs know of a database, as far as a copy must have it. */
+export interface SharedProperties {
+  readonly state: DatabaseState;
+  readonly grants: readonly Grant[];
+  readonly settings: readonly Setting[];
 }
 
 /** Reads a database's row by OID, from any database of the server. Undefined: there is none. */
@@ -103,11 +110,27 @@ async function settings(client: Client, oid: number): Promise<Setting[]> {
 }
 
 /**
- * What the shared catalogs say of a database, one line each, without its name and whether it takes connections.
- * A right that was granted by default reads like one that was granted by hand: they mean the same.
+ * Reads them by OID.
+ * @param frozen - the run keeps users from writing (freeze.ts): its own mark is none of the database's properties
  */
-export async function sharedProperties(client: Client, oid: number): Promise<string[]> {
-  const { row, owner, encoding, tablespace, comment } = await existingDatabase(client, oid);
+export async function sharedProperties(client: Client, oid: number, frozen = false): Promise<SharedProperties> {
+  const kept = ({ name }: Setting): boolean => !(frozen && name === readOnlyDefault);
+  return {
+    state: await existingDatabase(client, oid),
+    grants: await grants(client, oid),
+    settings: (await settings(client, oid)).filter(kept),
+  };
+}
+
+/** What a freeze sets. The preflight makes sure that only the freeze does. */
+export const readOnlyDefault = "default_transaction_read_only";
+
+/**
+ * The shared properties, one line each, without the database's name and whether it takes connections. A right that was
+ * granted by default reads like one that was granted by hand: they mean the same.
+ */
+export function sharedLines({ state, grants: given, settings: set }: SharedProperties): string[] {
+  const { row, owner, encoding, tablespace, comment } = state;
   const locale = [row.datlocprovider ?? "c", row.datlocale ?? row.daticulocale ?? null, row.daticurules ?? null];
   return [
     line("owner", owner),
@@ -117,15 +140,16 @@ export async function sharedProperties(client: Client, oid: number): Promise<str
     line("connection limit", row.datconnlimit),
     line("template", row.datistemplate),
     line("comment", comment),
-    ...(await grants(client, oid)).map((each) =>
-      line("grant", each.grantor, each.grantee, each.privilege, each.grantable),
-    ),
-    ...(await settings(client, oid)).map((each) => line("setting", each.role, each.name, each.value)).sort(),
+    ...given.map((each) => line("grant", each.grantor, each.grantee, each.privilege, each.grantable)),
+    ...set.map((each) => line("setting", each.role, each.name, each.value)).sort(),
   ];
 }
 
-/** What a dump loses of what is inside a database. The client is connected to it. */
-export async function localProperties(client: Client): Promise<string[]> {
+/**
+ * What a dump loses of what is inside a database, one line each. The client is connected to it.
+ * @param accepted - codes of the preflight whose loss is accepted
+ */
+export async function localProperties(client: Client, accepted: readonly string[] = []): Promise<string[]> {
   const extensions = await client.query<{ line: unknown[] }>(
     `SELECT pg_catalog.jsonb_build_array(e.extname, e.extversion, pg_catalog.pg_get_userbyid(e.extowner), n.nspname,
                                          pg_catalog.obj_description(e.oid, 'pg_extension')) AS line
@@ -140,12 +164,35 @@ export async function localProperties(client: Client): Promise<string[]> {
        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
       WHERE c.relkind = 'i' AND NOT (i.indisvalid AND i.indisready) AND ${userSchema} ORDER BY 1`,
   );
+  const members = await client.query<{ line: unknown[] }>(extensionMembers);
   return [
-    ...extensions.rows.map(({ line: members }) => line("extension", ...members)),
+    ...extensions.rows.map(({ line: parts }) => line("extension", ...parts)),
+    ...members.rows.map(({ line: parts }) => line("extension member", ...parts)),
     ...schemas.rows.map(({ name }) => line("schema", name)),
-    ...invalid.rows.map(({ name }) => line("invalid index", name)),
+    ...(accepted.includes("invalid-index") ? [] : invalid.rows.map(({ name }) => line("invalid index", name))),
   ];
 }
+
+/**
+ * An extension's own objects are not dumped, but made anew by `CREATE EXTENSION`: another owner, body or comment of one
+ * is lost. One line for each extension, with a hash over its functions and relations.
+ */
+const extensionMembers = `
+  SELECT pg_catalog.jsonb_build_array(e.extname, pg_catalog.md5(pg_catalog.string_agg(m.text, E'\\n' ORDER BY m.text))) AS line
+    FROM pg_catalog.pg_extension e
+    JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+    JOIN (SELECT 'pg_proc'::regclass AS classid, p.oid,
+                 pg_catalog.concat_ws(' ', p.oid::regprocedure, pg_catalog.pg_get_userbyid(p.proowner), p.prosrc, p.probin,
+                   p.proconfig, p.provolatile, p.proparallel, p.proisstrict, p.prosecdef, p.proleakproof, p.procost,
+                   p.prorows, pg_catalog.obj_description(p.oid, 'pg_proc')) AS text
+            FROM pg_catalog.pg_proc p
+           UNION ALL
+          SELECT 'pg_class'::regclass, c.oid,
+                 pg_catalog.concat_ws(' ', c.oid::regclass, c.relkind, pg_catalog.pg_get_userbyid(c.relowner), c.reloptions,
+                   pg_catalog.pg_get_viewdef(c.oid), pg_catalog.obj_description(c.oid, 'pg_class'))
+            FROM pg_catalog.pg_class c
+         ) m ON m.classid = d.classid AND m.oid = d.objid
+   GROUP BY e.extname ORDER BY e.extname`;
 
 function line(...members: unknown[]): string {
   return JSON.stringify(members);
@@ -177,22 +224,20 @@ export function createDatabaseSql(name: string, like: DatabaseState): string {
 
 /**
  * Gives a database the shared properties of another one: rights, settings, comment and connection limit. The rest
- * was given when it was created. The client is connected to neither.
+ * was given when it was created. The client is not connected to it.
  */
-export async function copySharedProperties(client: Client, from: number, to: number): Promise<void> {
-  const source = await existingDatabase(client, from);
+export async function applySharedProperties(client: Client, from: SharedProperties, to: number): Promise<void> {
   const { row } = await existingDatabase(client, to);
+  const { state } = from;
   const database = quoted(row.datname);
-  await client.query(`ALTER DATABASE ${database} CONNECTION LIMIT ${source.row.datconnlimit}`);
-  await client.query(
-    `COMMENT ON DATABASE ${database} IS ${source.comment === null ? "NULL" : literal(source.comment)}`,
-  );
-  await copyGrants(client, from, to, database, source.owner);
-  await copySettings(client, from, to, database);
+  await client.query(`ALTER DATABASE ${database} CONNECTION LIMIT ${state.row.datconnlimit}`);
+  await client.query(`COMMENT ON DATABASE ${database} IS ${state.comment === null ? "NULL" : literal(state.comment)}`);
+  await applyGrants(client, from, to, database);
+  await applySettings(client, from.settings, to, database);
 }
 
-async function copyGrants(client: Client, from: number, to: number, database: string, owner: string): Promise<void> {
-  const wanted = await grants(client, from);
+async function applyGrants(client: Client, from: SharedProperties, to: number, database: string): Promise<void> {
+  const { owner } = from.state;
   const grantees = new Set((await grants(client, to)).map((each) => each.grantee));
   await client.query("BEGIN");
   try {
@@ -200,7 +245,7 @@ async function copyGrants(client: Client, from: number, to: number, database: st
       await client.query(`REVOKE ALL ON DATABASE ${database} FROM ${roleName(grantee)} CASCADE`);
     }
     // The owner's grants first: those that grantees handed on rest on them.
-    const ordered = [...wanted].sort((a, b) => Number(a.grantor !== owner) - Number(b.grantor !== owner));
+    const ordered = [...from.grants].sort((a, b) => Number(a.grantor !== owner) - Number(b.grantor !== owner));
     for (const { grantor, grantee, privilege, grantable } of ordered) {
       if (grantor !== owner) await client.query(`SET LOCAL ROLE ${quoted(grantor)}`);
       const option = grantable ? " WITH GRANT OPTION" : "";
@@ -218,26 +263,52 @@ function roleName(role: string | null): string {
   return role === null ? "PUBLIC" : quoted(role);
 }
 
-/**
- * Settings are taken over as the session's own value, not as a literal: a list in quotes would become one element.
- * Each in a transaction of its own, because a setting such as statement_timeout works on its own transaction.
- */
-async function copySettings(client: Client, from: number, to: number, database: string): Promise<void> {
-  const wanted = await settings(client, from);
+async function applySettings(client: Client, wanted: readonly Setting[], to: number, database: string): Promise<void> {
   const roles = new Set((await settings(client, to)).map(({ role }) => role));
   for (const role of roles) await client.query(`ALTER ${settingSubject(role, database)} RESET ALL`);
-  for (const { role, name, value } of wanted) {
-    await client.query("BEGIN");
+  for (const setting of wanted) {
     try {
-      await client.query("SELECT pg_catalog.set_config($1, $2, true)", [name, value]);
-      await client.query(`ALTER ${settingSubject(role, database)} SET ${settingName(name)} FROM CURRENT`);
-      await client.query("COMMIT");
+      await applySetting(client, setting, database, "COMMIT");
     } catch (error) {
-      await client.query("ROLLBACK").catch(() => undefined);
-      const message = `the setting ${name} of the database cannot be copied: ${(error as Error).message}`;
+      const message = `the setting ${setting.name} of the database cannot be copied: ${(error as Error).message}`;
       throw new Error(message, { cause: error });
     }
   }
+}
+
+/**
+ * A setting is taken over as the session's own value, not as a literal: a list in quotes would become one element.
+ * Each in a transaction of its own, because a setting such as statement_timeout works on its own transaction.
+ */
+async function applySetting(
+  client: Client,
+  { role, name, value }: Setting,
+  database: string,
+  end: "COMMIT" | "ROLLBACK",
+): Promise<void> {
+  await client.query("BEGIN");
+  try {
+    await client.query("SELECT pg_catalog.set_config($1, $2, true)", [name, value]);
+    await client.query(`ALTER ${settingSubject(role, database)} SET ${settingName(name)} FROM CURRENT`);
+    await client.query(end);
+  } catch (error) {
+    await client.query("ROLLBACK").catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Tries whether this role may set what the database has set, and takes it back at once. One line for each refusal. */
+export async function refusedSettings(client: Client, oid: number): Promise<string[]> {
+  const { row } = await existingDatabase(client, oid);
+  const refused: string[] = [];
+  for (const setting of await settings(client, oid)) {
+    await applySetting(client, setting, quoted(row.datname), "ROLLBACK").catch((error: unknown) =>
+      refused.push(
+        `${setting.name}${setting.role === null ? "" : ` of role ${setting.role}`} (${(error as Error).message})`,
+      ),
+    );
+  }
+  return refused;
 }
 
 function settingSubject(role: string | null, database: string): string {
@@ -249,17 +320,34 @@ function settingName(name: string): string {
   return name.split(".").map(quoted).join(".");
 }
 
-/** All that is known of each role, as a hash by name. Passwords are not readable, and not known. */
-export async function roleHashes(client: Client): Promise<Record<string, string>> {
-  const { rows } = await client.query<{ name: string; known: unknown }>(
-    `SELECT r.rolname AS name, pg_catalog.jsonb_build_array(pg_catalog.to_jsonb(r) - 'oid',
-              (SELECT pg_catalog.jsonb_agg(g.rolname ORDER BY g.rolname) FROM pg_catalog.pg_auth_members m
-                 JOIN pg_catalog.pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid),
-              (SELECT pg_catalog.to_jsonb(s.setconfig) FROM pg_catalog.pg_db_role_setting s
-                WHERE s.setrole = r.oid AND s.setdatabase = 0)) AS known
-       FROM pg_catalog.pg_roles r WHERE r.rolname !~ '^pg_' ORDER BY 1`,
+/**
+ * What lives on the server as a whole, and is not healed with a database: roles with their memberships and settings,
+ * other databases, tablespaces. By name, with all that is known of it as readable text. Passwords are not readable.
+ */
+export async function serverObjects(client: Client): Promise<Record<string, string>> {
+  // pg_auth_members has more columns in newer versions (16: options of their own), so it is taken as a whole.
+  const { rows } = await client.query<{ name: string; known: Record<string, unknown> }>(
+    `SELECT 'role ' || r.rolname AS name,
+            pg_catalog.to_jsonb(r) - '{oid,rolname,rolpassword,rolconfig}'::text[] || pg_catalog.jsonb_build_object(
+              'member of', (SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(m) - '{oid,roleid,member,grantor}'::text[]
+                                     || pg_catalog.jsonb_build_object('role', pg_catalog.pg_get_userbyid(m.roleid))
+                                     ORDER BY pg_catalog.pg_get_userbyid(m.roleid), m.grantor)
+                              FROM pg_catalog.pg_auth_members m WHERE m.member = r.oid),
+              'settings', (SELECT s.setconfig FROM pg_catalog.pg_db_role_setting s
+                            WHERE s.setrole = r.oid AND s.setdatabase = 0)) AS known
+       FROM pg_catalog.pg_roles r WHERE r.rolname !~ '^pg_'
+     UNION ALL
+     SELECT 'settings of all roles', pg_catalog.jsonb_build_object('settings', s.setconfig)
+       FROM pg_catalog.pg_db_role_setting s WHERE s.setrole = 0 AND s.setdatabase = 0
+     UNION ALL
+     SELECT 'database ' || d.datname, pg_catalog.jsonb_build_object('owner', pg_catalog.pg_get_userbyid(d.datdba))
+       FROM pg_catalog.pg_database d WHERE d.datname !~ '_(staged|failed|scratch|proof)_[0-9a-f]{8}$'
+     UNION ALL
+     SELECT 'tablespace ' || t.spcname, pg_catalog.jsonb_build_object('owner', pg_catalog.pg_get_userbyid(t.spcowner),
+                                          'rights', t.spcacl::text, 'options', t.spcoptions)
+       FROM pg_catalog.pg_tablespace t ORDER BY 1`,
   );
-  return Object.fromEntries(rows.map(({ name, known }) => [name, propertiesHash([JSON.stringify(known)])]));
+  return Object.fromEntries(rows.map(({ name, known }) => [name, JSON.stringify(known)]));
 }
 
 /** The version of the server, for example 150018. */

@@ -1,31 +1,34 @@
 /** Protects a database: a dump in the vault, and a fingerprint of the very same snapshot. */
 import { once } from "node:events";
-import { pipeline, type Readable } from "node:stream";
+import { pipeline } from "node:stream";
 import { scratchDatabase } from "../../run/ids";
 import type { DatabaseFingerprint } from "../../run/facts";
 import { openArchive, sequenceValues, type Archive } from "./archive";
+import { TableHashes } from "./blocks";
 import { Checksum, type Sum } from "./checksum";
 import { end, programEnvironment, remaining, saying, withConnection } from "./connection";
-import { all, readContents, readingSessions, readSequences, type Contents } from "./fingerprint";
-import { clientFolder, start, type RunningProgram } from "./program";
 import {
-  databaseOid,
-  localProperties,
-  propertiesHash,
-  roleHashes,
-  serverVersion,
-  sharedProperties,
-} from "./properties";
-import { readGuide, type RestoreGuide } from "./restore";
+  all,
+  readContents,
+  readingSessions,
+  readSequences,
+  tableKey,
+  type Contents,
+  type TableTexts,
+} from "./fingerprint";
+import { clientFolder, start, type RunningProgram } from "./program";
+import { originHash, readOrigin, type Origin } from "./origin";
+import { databaseOid, serverObjects, serverVersion } from "./properties";
 import { canonicalSchemaHash } from "./schema";
 import { exportSnapshot, type Snapshot } from "./snapshot";
+import { Throttle } from "./throttle";
 import type { DatabaseAccess, ProtectedDatabase, ProtectOptions } from "./types";
 
 interface Live {
   readonly oid: number;
   readonly version: number;
   readonly folder: string;
-  readonly guide: RestoreGuide;
+  /** What a healing of the database does not undo. */
   readonly roles: Record<string, string>;
 }
 
@@ -44,16 +47,17 @@ async function protectInSnapshot(access: DatabaseAccess, options: ProtectOptions
   try {
     const { oid, version, roles } = live;
     const parts = await readSnapshot(access, live, snapshot, options);
-    const { recoveryPoint, sum, fingerprint } = parts;
+    const { recoveryPoint, sum, fingerprint, origin } = parts;
     return {
       kind: "database",
       recoveryPoint,
       snapshotAt: snapshot.takenAt.toISOString(),
       ...sum,
-      oid,
+      oid: options.original ?? oid,
       serverVersion: version,
       fingerprint,
       roles,
+      origin: JSON.stringify(origin),
     };
   } finally {
     await end(snapshot.holder);
@@ -69,8 +73,7 @@ function readLive(access: DatabaseAccess, deadline: Date): Promise<Live> {
       oid,
       version,
       folder: await clientFolder(version, deadline),
-      guide: await readGuide(client),
-      roles: await roleHashes(client),
+      roles: await serverObjects(client),
     };
   });
 }
@@ -80,7 +83,7 @@ async function readSnapshot(
   live: Live,
   snapshot: Snapshot,
   options: ProtectOptions,
-): Promise<{ recoveryPoint: string; sum: Sum; fingerprint: DatabaseFingerprint }> {
+): Promise<{ recoveryPoint: string; sum: Sum; fingerprint: DatabaseFingerprint; origin: Origin }> {
   const { deadline } = options;
   const { database } = access.target;
   const before = await withConnection(access, database, readSequences);
@@ -92,24 +95,27 @@ async function readSnapshot(
   };
   const timer = setTimeout(() => void abandon(), remaining(deadline, "protect the database"));
   try {
+    const origin = await readOrigin(sessions[0], options.original ?? live.oid, access);
     dump = await startDump(access, live.folder, snapshot, options);
-    const archive = await openArchive(dump.stdout, live.folder, deadline);
+    const archive = await openArchive(dump.stdout, live.folder);
     try {
-      const scratch = { name: scratchDatabase(database, access.run), like: live.oid };
+      const scratch = { name: scratchDatabase(database, access.run), like: origin.shared.state };
+      const stored = store(archive, dump.done, options);
       const parts = [
-        store(archive.stream, dump.done, options),
-        readContents(sessions),
-        canonicalSchemaHash(access, archive, live.guide, scratch, deadline),
+        stored,
+        readContents(
+          sessions,
+          options.limits,
+          stored.then(({ texts }) => texts),
+        ),
+        canonicalSchemaHash(access, archive, origin.guide, scratch, deadline),
       ] as const;
       // One failure ends the others; and none of them runs on when this returns.
       for (const part of parts) part.catch(abandon);
       const [{ recoveryPoint, sum }, contents, schema] = await all(parts);
-      const properties = propertiesHash([
-        ...(await sharedProperties(sessions[0], live.oid)),
-        ...(await localProperties(sessions[0])),
-      ]);
       const sequences = await dumpedSequences(access, archive, before, contents, deadline);
-      return { recoveryPoint, sum, fingerprint: { ...contents, sequences, schema, properties } };
+      const fingerprint = { ...contents, sequences, schema, properties: originHash(origin) };
+      return { recoveryPoint, sum, fingerprint, origin };
     } finally {
       await archive.close();
     }
@@ -133,7 +139,14 @@ async function startDump(
   snapshot: Snapshot,
   options: ProtectOptions,
 ): Promise<RunningProgram> {
-  const args = ["--format=custom", "--compress=0", "--no-sync", "--lock-wait-timeout=10s", `--snapshot=${snapshot.id}`];
+  const args = [
+    "--format=custom",
+    "--compress=0",
+    "--no-sync",
+    "--no-subscriptions",
+    "--lock-wait-timeout=10s",
+    `--snapshot=${snapshot.id}`,
+  ];
   const { database } = access.target;
   access.log(`$ pg_dump ${args.join(" ")} ${database}` + (options.vaultCommand ? ` | ${options.vaultCommand}` : ""));
   const environment = await programEnvironment(access, database);
@@ -144,14 +157,15 @@ async function startDump(
 
 /** Streams the dump into the vault. The vault hears the stream's end only after pg_dump has ended well. */
 async function store(
-  dump: Readable,
+  archive: Archive,
   dumped: Promise<void>,
   options: ProtectOptions,
-): Promise<{ recoveryPoint: string; sum: Sum }> {
-  const checksum = new Checksum(() => dumped);
+): Promise<{ recoveryPoint: string; sum: Sum; texts: TableTexts }> {
+  const hashes = new TableHashes(archive.length);
+  const checksum = new Checksum(() => dumped, hashes.update);
   // Whoever reads gets the error; without a reader it must not end the process.
   checksum.on("error", () => undefined);
-  pipeline(dump, checksum, () => undefined);
+  pipeline(archive.stream, new Throttle(options.limits?.maxRate), checksum, () => undefined);
   const failed = once(checksum, "error").then(([error]) => Promise.reject(error as Error));
   failed.catch(() => undefined);
   const deadline = overdue(options.deadline);
@@ -161,13 +175,23 @@ async function store(
       throw new Error(`the vault says that ${recoveryPoint} is complete, but it did not read the dump to its end`);
     }
     if (recoveryPoint === "") throw new Error("the vault took the dump, but names no recovery point");
-    return { recoveryPoint, sum: checksum.sum };
+    return { recoveryPoint, sum: checksum.sum, texts: textsOf(archive, hashes) };
   } catch (error) {
     checksum.destroy(error as Error);
     throw error;
   } finally {
     deadline.cancel();
   }
+}
+
+function textsOf({ entries }: Archive, hashes: TableHashes): TableTexts {
+  const byId = hashes.finish();
+  return new Map(
+    entries.flatMap(({ id, kind, schema, tag }) => {
+      const hash = kind === "TABLE DATA" ? byId.get(id) : undefined;
+      return hash === undefined ? [] : [[tableKey(schema, tag), hash] as const];
+    }),
+  );
 }
 
 function overdue(deadline: Date): { passed: Promise<never>; cancel: () => void } {

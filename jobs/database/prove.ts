@@ -1,23 +1,34 @@
 /** Proves a staged database: seals it, and compares it with the fingerprint of the snapshot. */
 import { escapeIdentifier as quoted, escapeLiteral as literal, type Client } from "pg";
 import { setTimeout as pause } from "node:timers/promises";
-import { connect, end, one, remaining, saying, withConnection } from "./connection";
-import { all, differences, readContents, readingSessions } from "./fingerprint";
+import type { DatabaseFingerprint } from "../../run/facts";
+import { connect, end, one, remaining, saying } from "./connection";
+import { all, differences, readContents, readingSessions, sameRows, type Contents } from "./fingerprint";
+import { originOf, type Origin } from "./origin";
 import { mark } from "./owned";
 import { clientFolder } from "./program";
 import {
-  copySharedProperties,
+  applySharedProperties,
   existingDatabase,
   localProperties,
   propertiesHash,
+  sharedLines,
   sharedProperties,
 } from "./properties";
-import { restoredSchemaHash } from "./schema";
+import { schemaText, sha256 } from "./schema";
 import { readSeal } from "./seal";
 import type { DatabaseAccess, ProvenDatabase, ProveOptions } from "./types";
 
 /** How many differences an error names. */
 const named = 20;
+
+/** How a database is compared. */
+interface Comparison {
+  /** The canonical text of the staged database's schema. */
+  readonly schema: (folder: string) => Promise<string>;
+  /** Whether a materialized view may hold newer rows than the original's. */
+  readonly refreshedViews: boolean;
+}
 
 /**
  * Compares the staged database with the protected fingerprint, and seals it. Rows are read after it was closed, by
@@ -25,15 +36,31 @@ const named = 20;
  * @throws naming what differs; the database is then closed, and marked as unfinished
  */
 export function proveDatabase(access: DatabaseAccess, options: ProveOptions): Promise<ProvenDatabase> {
-  return saying(access, "prove the copy of", () => proveStaged(access, options));
+  const { deadline, staged } = options;
+  return proveBy(access, options, {
+    schema: (folder) => schemaText(access, staged.database, folder, deadline),
+    refreshedViews: access.target.accept?.includes("stale-materialized-view") ?? false,
+  });
 }
 
-async function proveStaged(access: DatabaseAccess, options: ProveOptions): Promise<ProvenDatabase> {
+export function proveBy(
+  access: DatabaseAccess,
+  options: ProveOptions,
+  comparison: Comparison,
+): Promise<ProvenDatabase> {
+  return saying(access, "prove the copy of", () => proveStaged(access, options, comparison));
+}
+
+async function proveStaged(
+  access: DatabaseAccess,
+  options: ProveOptions,
+  comparison: Comparison,
+): Promise<ProvenDatabase> {
   const { staged } = options;
   const admin = await connect(access, access.target.adminDatabase);
   try {
     await reopen(admin, staged.oid, staged.database);
-    return await compare(access, admin, options);
+    return await compare(access, admin, options, comparison);
   } catch (error) {
     await admin
       .query(`COMMENT ON DATABASE ${quoted(staged.database)} IS ${literal(mark(access.run))}`)
@@ -52,8 +79,14 @@ async function reopen(admin: Client, oid: number, database: string): Promise<voi
     await admin.query(`ALTER DATABASE ${quoted(database)} ALLOW_CONNECTIONS true CONNECTION LIMIT -1`);
 }
 
-async function compare(access: DatabaseAccess, admin: Client, options: ProveOptions): Promise<ProvenDatabase> {
+async function compare(
+  access: DatabaseAccess,
+  admin: Client,
+  options: ProveOptions,
+  comparison: Comparison,
+): Promise<ProvenDatabase> {
   const { deadline, staged } = options;
+  const origin = originOf(options.protected);
   const expected = options.protected.fingerprint;
   const folder = await clientFolder(options.protected.serverVersion, deadline);
   const sessions = await readingSessions(access, staged.database);
@@ -63,19 +96,36 @@ async function compare(access: DatabaseAccess, admin: Client, options: ProveOpti
     const watcher = await connect(access, staged.database);
     everyone.push(watcher);
     const catalogs = await catalogMarker(watcher);
-    const schema = await restoredSchemaHash(access, staged.database, folder, deadline);
+    const schema = sha256(await comparison.schema(folder));
     // Before the closing, so that the closing is the last write to what the seal covers.
-    await copySharedProperties(admin, options.protected.oid, staged.oid);
+    await applySharedProperties(admin, origin.shared, staged.oid);
     const { sealedAt, seal } = await close(admin, staged, everyone, deadline);
     if ((await catalogMarker(watcher)) !== catalogs) {
       throw new Error(`somebody changed the schema of ${staged.database} while it was proven`);
     }
-    const contents = await readContents(sessions);
-    const local = await localProperties(watcher);
+    const contents = await readContents(sessions, options.limits);
+    const local = await localProperties(watcher, access.target.accept);
+    const stale = await staleViews(watcher, expected, contents);
     await all(everyone.map(end));
-    const properties = propertiesHash([...(await sharedProperties(admin, staged.oid)), ...local]);
-    const found = differences(expected, { ...contents, schema, properties });
-    if (found.length > 0) throw new Error(await explain(access, admin, options, local, found));
+    const shared = sharedLines(await sharedProperties(admin, staged.oid));
+    const found = differences(expected, {
+      ...contents,
+      relations: comparison.refreshedViews ? { ...contents.relations, ...stale } : contents.relations,
+      schema,
+      properties: propertiesHash([...shared, ...local]),
+    });
+    if (found.length > 0) {
+      throw new Error(
+        explain(access, staged, [
+          ...found.slice(0, named),
+          ...(found.length > named ? [`and ${found.length - named} more`] : []),
+          ...propertyDifferences(origin, [...shared, ...local]),
+          ...Object.keys(stale).map(staleView),
+        ]),
+      );
+    }
+    const refreshed = Object.keys(stale);
+    if (refreshed.length > 0) access.log(`${refreshed.join(", ")}: refreshed in the copy, stale in the original`);
     if ((await readSeal(admin, staged.oid)) !== seal) {
       throw new Error(`somebody opened or altered ${staged.database} while its rows were compared`);
     }
@@ -155,33 +205,44 @@ async function catalogMarker(client: Client): Promise<string> {
   return marker;
 }
 
-async function explain(
-  access: DatabaseAccess,
-  admin: Client,
-  options: ProveOptions,
-  local: readonly string[],
-  found: readonly string[],
-): Promise<string> {
-  const more = found.length > named ? [`and ${found.length - named} more`] : [];
-  const lines = [...found.slice(0, named), ...more, ...(await propertyDifferences(access, admin, options, local))];
+function explain(access: DatabaseAccess, staged: ProveOptions["staged"], lines: readonly string[]): string {
   return (
-    `the staged database ${options.staged.database} is not equal to the snapshot of ${access.target.database}: ` +
+    `the staged database ${staged.database} is not equal to the snapshot of ${access.target.database}: ` +
     lines.join("; ")
   );
 }
 
-/** Properties are only known by their hash; what differs from the live database *now* is most likely what differs. */
-async function propertyDifferences(
-  access: DatabaseAccess,
-  admin: Client,
-  { protected: { oid }, staged }: ProveOptions,
-  local: readonly string[],
-): Promise<string[]> {
-  const inside = await withConnection(access, access.target.database, localProperties);
-  const live = new Set([...(await sharedProperties(admin, oid)), ...inside]);
-  const copy = new Set([...(await sharedProperties(admin, staged.oid)), ...local]);
+/** Materialized views whose rows differ, with the rows that they had: a dump only carries their definition. */
+async function staleViews(
+  client: Client,
+  { relations: before }: Pick<DatabaseFingerprint, "relations">,
+  { relations: after }: Contents,
+): Promise<Contents["relations"]> {
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name
+       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'm'`,
+  );
+  const stale: Contents["relations"] = {};
+  for (const { name } of rows) {
+    const was = before[name];
+    const is = after[name];
+    if (was !== undefined && is !== undefined && !sameRows(was, is)) stale[name] = was;
+  }
+  return stale;
+}
+
+function staleView(name: string): string {
+  return (
+    `the materialized view ${name} is stale, and a dump cannot keep that: REFRESH it before the deploy, or accept ` +
+    `"stale-materialized-view"`
+  );
+}
+
+function propertyDifferences(origin: Origin, lines: readonly string[]): string[] {
+  const before = new Set([...sharedLines(origin.shared), ...origin.local]);
+  const after = new Set(lines);
   return [
-    ...[...live].filter((each) => !copy.has(each)).map((each) => `live has ${each}`),
-    ...[...copy].filter((each) => !live.has(each)).map((each) => `staged has ${each}`),
+    ...[...before].filter((each) => !after.has(each)).map((each) => `live had ${each}`),
+    ...[...after].filter((each) => !before.has(each)).map((each) => `staged has ${each}`),
   ];
 }

@@ -5,20 +5,21 @@
  */
 import { escapeIdentifier as quoted, escapeLiteral as literal, type Client } from "pg";
 import type { Readable } from "node:stream";
-import { entriesSql, writeList, type Archive, type Entry } from "./archive";
+import { entriesSql, writeList, type Archive } from "./archive";
 import { programEnvironment, withConnection } from "./connection";
 import { userSchema } from "./fingerprint";
-import { feed, output } from "./program";
+import { loadData } from "./load";
+import { output } from "./program";
+import type { Entry } from "./toc";
 import type { DatabaseAccess } from "./types";
 
 export interface RestoreOptions {
   readonly archive: Archive;
   /** The database to fill: empty, made from template0. */
   readonly into: string;
-  /** Everything about objects, nothing of their contents. */
-  readonly schemaOnly: boolean;
-  /** The dump's whole stream; only read when contents are restored. */
+  /** The dump's whole stream. Without it, everything about objects is restored, and nothing of their contents. */
   readonly stream?: Readable;
+  /** How many connections work at the same time. */
   readonly workers: number;
   readonly deadline: Date;
 }
@@ -36,25 +37,26 @@ interface Extension {
   readonly version: string;
   readonly schema: string;
   readonly owner: string;
+  readonly comment: string | null;
 }
 
 const catalogs = { namespace: 2615, defaultAcl: 826 } as const;
 
 const kinds = {
   schema: (entry: Entry) => entry.catalog === catalogs.namespace,
-  acl: (entry: Entry) => entry.what.startsWith("ACL ") || entry.catalog === catalogs.defaultAcl,
-  extensionComment: (entry: Entry) => entry.what.startsWith("COMMENT - EXTENSION "),
+  acl: (entry: Entry) => entry.kind === "ACL" || entry.catalog === catalogs.defaultAcl,
+  extensionComment: (entry: Entry) => entry.kind === "COMMENT" && entry.tag.startsWith("EXTENSION "),
   /** They need data, and rights, of other objects. */
-  last: (entry: Entry) => entry.what.startsWith("MATERIALIZED VIEW DATA ") || entry.what.startsWith("EVENT TRIGGER "),
+  last: (entry: Entry) => entry.kind === "MATERIALIZED VIEW DATA" || entry.kind === "EVENT TRIGGER",
   largeObject: (entry: Entry) =>
-    /^(BLOBS? |BLOB METADATA |(ACL|COMMENT|SECURITY LABEL) - LARGE OBJECT )/.test(entry.what),
+    entry.kind.startsWith("BLOB") || (entry.schema === "" && entry.tag.startsWith("LARGE OBJECT")),
 } as const;
 
 /** Reads the guide from the live database, to which the client is connected. */
 export async function readGuide(client: Client): Promise<RestoreGuide> {
   const extensions = await client.query<Extension>(
     `SELECT e.extname AS name, e.extversion AS version, n.nspname AS schema,
-            pg_catalog.pg_get_userbyid(e.extowner) AS owner
+            pg_catalog.pg_get_userbyid(e.extowner) AS owner, pg_catalog.obj_description(e.oid, 'pg_extension') AS comment
        FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace ORDER BY e.oid`,
   );
   const owned = [
@@ -83,13 +85,16 @@ export async function readGuide(client: Client): Promise<RestoreGuide> {
 
 /** Fills the database. On an error it is left as it is, for the caller to drop. */
 export async function restore(access: DatabaseAccess, guide: RestoreGuide, options: RestoreOptions): Promise<void> {
-  const { archive, into, deadline } = options;
-  const { schemas, rest, rights, last } = sort(archive.entries, options.schemaOnly);
+  const { archive, into, deadline, stream, workers } = options;
+  const { schemas, rest, rights, last } = sort(archive.entries, stream === undefined);
   const environment = await programEnvironment(access, into);
   const load = {
     ...environment,
-    // The restored database is not needed before it is proven and sealed, and that commit waits for the disk.
-    PGOPTIONS: `${environment.PGOPTIONS ?? ""} -c synchronous_commit=off -c maintenance_work_mem=128MB`,
+    // The restored database is not needed before it is proven and sealed, and that commit waits for the disk. An index
+    // is built by one process: the others are the live database's.
+    PGOPTIONS:
+      `${environment.PGOPTIONS ?? ""} -c synchronous_commit=off -c maintenance_work_mem=128MB ` +
+      "-c max_parallel_maintenance_workers=0",
   };
   const pgRestore = (args: string[]) => ({
     command: "pg_restore" as const,
@@ -98,7 +103,7 @@ export async function restore(access: DatabaseAccess, guide: RestoreGuide, optio
     environment: load,
     deadline,
   });
-  const fromHead = async (name: string, entries: Entry[], args: string[]): Promise<void> => {
+  const fromHead = async (name: string, entries: readonly Entry[], args: string[]): Promise<void> => {
     if (entries.length === 0) return;
     const list = await writeList(archive, name, entries);
     await output(pgRestore([`--use-list=${list}`, ...args, archive.head]));
@@ -111,17 +116,67 @@ export async function restore(access: DatabaseAccess, guide: RestoreGuide, optio
     return grantCreate(client, guide);
   });
   await fromHead("rest", rest, ["--section=pre-data"]);
-  if (options.stream !== undefined) {
-    const list = await writeList(archive, "data", rest);
-    await feed(pgRestore(["--section=data", `--use-list=${list}`]), options.stream);
+  const indexes = new Indexes(rest, (entries) => fromHead("indexes", entries, []));
+  if (stream !== undefined) {
+    await withConnection(access, into, (client) =>
+      // A second worker builds the indexes of the tables that are loaded already.
+      loadData(client, archive, stream, deadline, workers > 1 ? indexes.loaded : () => undefined),
+    );
   }
-  await fromHead("rest", rest, ["--section=post-data", `--jobs=${options.workers}`]);
+  await fromHead("rest", await indexes.rest(), [`--jobs=${workers}`]);
   await withConnection(access, into, async (client) => {
     await revokeCreate(client, granted);
     const sql = asRoles(await entriesSql(archive, rights, deadline));
     if (sql !== "") await client.query(sql);
   });
   await fromHead("last", last, []);
+}
+
+/** Builds indexes of tables that are loaded, while others still are. */
+class Indexes {
+  /** What is not there yet, by its id: data, and everything that comes after it. */
+  private readonly pending: Map<number, Entry>;
+  /** Tables that are still without their data. */
+  private readonly empty: Set<number>;
+  private work: Promise<void> = Promise.resolve();
+
+  constructor(
+    entries: readonly Entry[],
+    private readonly build: (entries: readonly Entry[]) => Promise<void>,
+  ) {
+    const after = new Set(entries.filter(({ section }) => section === "post-data").map(({ id }) => id));
+    // A comment is in no section; it comes after what it is about.
+    const isAfter = ({ id, section, needs }: Entry): boolean =>
+      after.has(id) || (section === "none" && needs.some((need) => after.has(need)));
+    this.pending = new Map(entries.filter(isAfter).map((each) => [each.id, each]));
+    this.empty = new Set(entries.filter(({ kind }) => kind === "TABLE DATA").flatMap(({ needs }) => needs));
+  }
+
+  /** The data of this entry is in its table. */
+  readonly loaded = (data: Entry): void => {
+    for (const table of data.needs) this.empty.delete(table);
+    // One after the other; each takes what has become possible until its turn.
+    this.work = this.work.then(() => this.buildPossible());
+    this.work.catch(() => undefined);
+  };
+
+  /** Waits for what was begun. @returns what remains to be restored */
+  async rest(): Promise<readonly Entry[]> {
+    await this.work;
+    return [...this.pending.values()];
+  }
+
+  private async buildPossible(): Promise<void> {
+    const possible = [...this.pending.values()].filter(
+      ({ kind, needs }) =>
+        // The constraints of this kind are keys; what refers to other tables waits until all are loaded.
+        (kind === "INDEX" || kind === "CONSTRAINT") &&
+        needs.every((need) => !this.pending.has(need) && !this.empty.has(need)),
+    );
+    if (possible.length === 0) return;
+    await this.build(possible);
+    for (const { id } of possible) this.pending.delete(id);
+  }
 }
 
 /** The parts of the table of contents, each in its own order. */
@@ -136,7 +191,7 @@ export function sort(
     rest: wanted.filter((entry) => !special(entry)),
     rights: wanted.filter(kinds.acl),
     // What a schema alone has no need of: contents of materialized views.
-    last: wanted.filter((entry) => kinds.last(entry) && !(schemaOnly && entry.what.startsWith("MATERIALIZED"))),
+    last: wanted.filter((entry) => kinds.last(entry) && !(schemaOnly && entry.kind.startsWith("MATERIALIZED"))),
   };
 }
 
@@ -151,7 +206,7 @@ async function dropWhatIsNotThere(client: Client, guide: RestoreGuide): Promise<
 async function createExtensions(client: Client, extensions: readonly Extension[]): Promise<void> {
   const { rows } = await client.query<{ name: string }>("SELECT extname AS name FROM pg_catalog.pg_extension");
   const present = new Set(rows.map(({ name }) => name));
-  for (const { name, version, schema, owner } of extensions.filter((each) => !present.has(each.name))) {
+  for (const { name, version, schema, owner, comment } of extensions.filter((each) => !present.has(each.name))) {
     const role = await client.query<{ member: boolean }>(
       `SELECT pg_catalog.pg_has_role(r.oid, 'USAGE') AND r.rolname <> current_user AS member
          FROM pg_catalog.pg_roles r WHERE r.rolname = $1`,
@@ -163,6 +218,8 @@ async function createExtensions(client: Client, extensions: readonly Extension[]
       await client.query(`SET ROLE ${quoted(owner)}`);
     }
     await client.query(`CREATE EXTENSION ${quoted(name)} SCHEMA ${quoted(schema)} VERSION ${literal(version)}`);
+    // The extension brings its own comment; the dump's statement for another one is refused to all but its owner.
+    await client.query(`COMMENT ON EXTENSION ${quoted(name)} IS ${comment === null ? "NULL" : literal(comment)}`);
     if (asOwner) await client.query("RESET ROLE");
   }
 }

@@ -4,41 +4,167 @@
  * schema to a form that no further round trip changes, and that is the form that is compared.
  */
 import { createHash } from "node:crypto";
-import { withoutRestrict, type Archive } from "./archive";
-import { programEnvironment } from "./connection";
+import { openArchive, withoutRestrict, type Archive } from "./archive";
+import { programEnvironment, withConnection } from "./connection";
 import { createOwned, dropOwned } from "./owned";
-import { output } from "./program";
-import { restore, type RestoreGuide } from "./restore";
+import { output, start } from "./program";
+import type { DatabaseState } from "./properties";
+import { readGuide, restore, type RestoreGuide } from "./restore";
 import type { DatabaseAccess } from "./types";
-
-/** The sha256 of the schema's text of a database that was restored: its form is canonical already. */
-export async function restoredSchemaHash(
-  access: DatabaseAccess,
-  database: string,
-  folder: string,
-  deadline: Date,
-): Promise<string> {
-  const environment = await programEnvironment(access, database);
-  const args = ["--schema-only", "--lock-wait-timeout=10s"];
-  const text = await output({ command: "pg_dump", folder, args, environment, deadline });
-  return createHash("sha256").update(withoutVolatileLines(text)).digest("hex");
-}
 
 /** The sha256 of the canonical text of the schema that a dump holds. */
 export async function canonicalSchemaHash(
   access: DatabaseAccess,
   archive: Archive,
   guide: RestoreGuide,
-  scratch: { readonly name: string; readonly like: number },
+  scratch: Scratch,
+  deadline: Date,
+): Promise<string> {
+  return sha256(await canonicalSchema(access, archive, guide, scratch, deadline));
+}
+
+/** A database to make for a moment. */
+export interface Scratch {
+  readonly name: string;
+  readonly like: DatabaseState;
+}
+
+/** The canonical text of a database's schema. */
+export async function canonicalSchemaOf(
+  access: DatabaseAccess,
+  database: string,
+  folder: string,
+  scratch: Scratch,
+  deadline: Date,
+): Promise<string> {
+  const guide = await withConnection(access, database, readGuide);
+  const environment = await programEnvironment(access, database);
+  const args = ["--format=custom", "--compress=0", ...schemaOnly];
+  const dump = start({ command: "pg_dump", folder, args, environment, deadline });
+  dump.stdin.end();
+  const archive = await openArchive(dump.stdout, folder);
+  try {
+    archive.stream.resume();
+    await dump.done;
+    return await canonicalSchema(access, archive, guide, scratch, deadline);
+  } finally {
+    await archive.close();
+  }
+}
+
+async function canonicalSchema(
+  access: DatabaseAccess,
+  archive: Archive,
+  guide: RestoreGuide,
+  scratch: Scratch,
   deadline: Date,
 ): Promise<string> {
   await createOwned(access, scratch.name, scratch.like);
   try {
-    await restore(access, guide, { archive, into: scratch.name, schemaOnly: true, workers: 1, deadline });
-    return await restoredSchemaHash(access, scratch.name, archive.folder, deadline);
+    await restore(access, guide, { archive, into: scratch.name, workers: 1, deadline });
+    const text = await schemaText(access, scratch.name, archive.folder, deadline);
+    const lost = restoreLosses(await archiveText(archive, deadline), text);
+    if (lost.length > 0) throw new Error(`a restore does not bring back all of the schema: ${lost.join("; ")}`);
+    return text;
   } finally {
     await dropOwned(access, scratch.name);
   }
+}
+
+/** The text of the schema that the dump itself holds: as the original has it, before any restore. */
+async function archiveText({ folder, head }: Archive, deadline: Date): Promise<string> {
+  const environment = { PATH: process.env.PATH ?? "", LC_ALL: "C" };
+  const args = ["--schema-only", "--no-subscriptions", "--file=-", head];
+  return withoutVolatileLines(await output({ command: "pg_restore", folder, args, environment, deadline }));
+}
+
+/** Subscriptions are the preflight's: only a superuser can dump them. */
+const schemaOnly = ["--schema-only", "--no-subscriptions", "--lock-wait-timeout=10s"];
+
+/** The text of pg_dump without what differs between two dumps of one schema. */
+export async function schemaText(
+  access: DatabaseAccess,
+  database: string,
+  folder: string,
+  deadline: Date,
+): Promise<string> {
+  const environment = await programEnvironment(access, database);
+  const text = await output({ command: "pg_dump", folder, args: schemaOnly, environment, deadline });
+  return withoutVolatileLines(text);
+}
+
+/** What pg_dump's text says of one object. */
+export interface SchemaObject {
+  /** For example `TABLE`. */
+  readonly kind: string;
+  /** For example `table public.orders`. */
+  readonly what: string;
+  readonly owner: string;
+  readonly text: string;
+}
+
+/** Splits pg_dump's text at its own headings. What stands above the first one is no object. */
+export function schemaObjects(text: string): SchemaObject[] {
+  const heading = /^--\n-- Name: (.+); Type: (.+); Schema: (.+); Owner: (.*?)(?:; Tablespace: .*)?\n--$/gm;
+  const whole = text.replace(/^--\n-- PostgreSQL database dump complete\n--\s*$/m, "");
+  const headings = [...whole.matchAll(heading)];
+  return headings.map((match, index) => {
+    const [, name = "", kind = "", schema = "", owner = ""] = match;
+    const body = whole.slice(match.index, headings[index + 1]?.index);
+    return {
+      kind,
+      what: `${kind.toLowerCase()} ${schema === "-" ? "" : `${schema}.`}${name}`,
+      owner,
+      // Depends on the object before, and is told with the object itself where it matters.
+      text: body.replaceAll(/^SET default_(tablespace|table_access_method) = .*;$/gm, "").trim(),
+    };
+  });
+}
+
+/** Kinds whose text has expressions, which pg_dump prints in another form after they were parsed again. */
+const drifting = new Set(
+  "TABLE,VIEW,MATERIALIZED VIEW,INDEX,CONSTRAINT,CHECK CONSTRAINT,DEFAULT,DOMAIN,FUNCTION,PROCEDURE,POLICY,RULE,TRIGGER,STATISTICS,PUBLICATION TABLE".split(
+    ",",
+  ),
+);
+
+/**
+ * What a restore made another, one line each. The canonical text alone would not tell: what every restore loses, it
+ * loses from both sides of the comparison.
+ */
+export function restoreLosses(original: string, restored: string): string[] {
+  const [before, after] = [original, restored].map((text) => {
+    // That a materialized view is to be filled is in the dump only: the schema alone is restored here.
+    const objects = schemaObjects(text).filter(({ kind }) => kind !== "MATERIALIZED VIEW DATA");
+    const lines = objects.map(({ kind, what, owner, text: body }) =>
+      JSON.stringify([what, owner, drifting.has(kind) ? "" : body]),
+    );
+    return lines.sort();
+  });
+  return [
+    ...missing(before ?? [], after ?? []).map((line) => `${describe(line)} is lost or altered`),
+    ...missing(after ?? [], before ?? []).map((line) => `${describe(line)} appears`),
+  ];
+}
+
+/** Members of the first list that the second does not have as often. */
+function missing(first: readonly string[], second: readonly string[]): string[] {
+  const counts = new Map<string, number>();
+  for (const line of second) counts.set(line, (counts.get(line) ?? 0) + 1);
+  return first.filter((line) => {
+    const count = counts.get(line) ?? 0;
+    counts.set(line, count - 1);
+    return count <= 0;
+  });
+}
+
+function describe(line: string): string {
+  const [what, owner] = JSON.parse(line) as [string, string];
+  return owner === "" || owner === "-" ? what : `${what} of ${owner}`;
+}
+
+export function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }
 
 /** Drops what differs between two dumps of one schema: the versions, and a random word. */

@@ -10,13 +10,13 @@
  * Whoever writes to the server's files is beyond this; on RDS nobody does.
  */
 import type { Client } from "pg";
-import { databaseState, existingDatabase, propertiesHash, sharedProperties } from "./properties";
+import { databaseState, propertiesHash, sharedLines, sharedProperties } from "./properties";
 import type { StagedDatabase } from "./types";
 
 /** What any change to a sealed database changes. */
 export async function readSeal(client: Client, oid: number): Promise<string> {
-  const { xmin } = await existingDatabase(client, oid);
-  return propertiesHash([xmin, String(oid), ...(await sharedProperties(client, oid))]);
+  const properties = await sharedProperties(client, oid);
+  return propertiesHash([properties.state.xmin, String(oid), ...sharedLines(properties)]);
 }
 
 /** Why a staged database is not, any more, what was proven. Empty: it is. */

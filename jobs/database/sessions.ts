@@ -23,6 +23,17 @@ export async function endSessions(client: Client, pids: readonly number[], ended
   }
 }
 
+/** The sessions that may be ended: clients' and replication's. */
+export async function clientSessions(client: Client, oids: readonly number[]): Promise<number[]> {
+  const { rows } = await client.query<{ pid: number }>(
+    `SELECT pid FROM pg_catalog.pg_stat_activity
+      WHERE datid = ANY ($1::oid[]) AND backend_type IN ('client backend', 'walsender')
+        AND pid <> pg_catalog.pg_backend_pid()`,
+    [oids],
+  );
+  return rows.map(({ pid }) => pid);
+}
+
 /** All that a RENAME would wait for, but autovacuum: RENAME ends that itself, and nobody else may. */
 export async function occupants(client: Client, oids: readonly number[]): Promise<string[]> {
   const { rows } = await client.query<{ who: string }>(

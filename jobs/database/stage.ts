@@ -1,13 +1,17 @@
 /** Stages a database: restores the recovery point beside the live database, where a healing will find it. */
 import { pipeline } from "node:stream";
+import { finished } from "node:stream/promises";
 import { evidenceDatabase, stagedDatabase } from "../../run/ids";
 import { openArchive } from "./archive";
+import { DamagedDump } from "./blocks";
 import { Checksum, type Sum } from "./checksum";
 import { saying, withConnection } from "./connection";
 import { createOwned, dropOwned } from "./owned";
 import { clientFolder } from "./program";
+import { originOf } from "./origin";
 import { databaseOid } from "./properties";
-import { readGuide, restore, type RestoreGuide } from "./restore";
+import { restore, type RestoreGuide } from "./restore";
+import { Throttle } from "./throttle";
 import type { DatabaseAccess, ProtectedDatabase, StagedDatabase, StageOptions } from "./types";
 
 /**
@@ -16,14 +20,21 @@ import type { DatabaseAccess, ProtectedDatabase, StagedDatabase, StageOptions } 
  * first; when this fails, nothing of it is left.
  */
 export function stageDatabase(access: DatabaseAccess, options: StageOptions): Promise<StagedDatabase> {
-  return saying(access, "stage", () => stageBeside(access, options));
+  return saying(access, "stage", async () => {
+    await checkLive(access, options.protected);
+    return stageAs(access, stagedDatabase(access.target.database, access.run), options);
+  });
 }
 
-async function stageBeside(access: DatabaseAccess, options: StageOptions): Promise<StagedDatabase> {
-  const database = stagedDatabase(access.target.database, access.run);
-  const guide = await checkLive(access, options.protected);
+/** Stages under a name of one's own. */
+export async function stageAs(
+  access: DatabaseAccess,
+  database: string,
+  options: StageOptions,
+): Promise<StagedDatabase> {
+  const { guide, shared } = originOf(options.protected);
   const folder = await clientFolder(options.protected.serverVersion, options.deadline);
-  const oid = await createOwned(access, database, options.protected.oid);
+  const oid = await createOwned(access, database, shared.state);
   try {
     await fill(access, database, folder, guide, options);
     return { database, oid };
@@ -35,10 +46,13 @@ async function stageBeside(access: DatabaseAccess, options: StageOptions): Promi
   }
 }
 
-/** The live database must be the one that was protected, and the name for the evidence must be free. */
-function checkLive(access: DatabaseAccess, protectedDatabase: ProtectedDatabase): Promise<RestoreGuide> {
-  const { database, host } = access.target;
-  return withConnection(access, database, async (client) => {
+/**
+ * The live database must be the one that was protected, and the name for the evidence must be free. It is looked at
+ * from outside: when a healer stages, the live database is closed.
+ */
+function checkLive(access: DatabaseAccess, protectedDatabase: ProtectedDatabase): Promise<void> {
+  const { adminDatabase, database, host } = access.target;
+  return withConnection(access, adminDatabase, async (client) => {
     const oid = await databaseOid(client, database);
     if (oid !== protectedDatabase.oid) {
       throw new Error(
@@ -50,7 +64,6 @@ function checkLive(access: DatabaseAccess, protectedDatabase: ProtectedDatabase)
     if ((await databaseOid(client, evidence)) !== undefined) {
       throw new Error(`a database named "${evidence}" exists on ${host} already: this run has been healed before`);
     }
-    return readGuide(client);
   });
 }
 
@@ -62,29 +75,39 @@ async function fill(
   options: StageOptions,
 ): Promise<void> {
   const { deadline } = options;
-  const checksum = new Checksum((sum) => verify(sum, options.protected));
-  checksum.on("error", () => undefined);
-  pipeline(await options.dump(), checksum, () => undefined);
-  const archive = await openArchive(checksum, folder, deadline);
+  const checksum = await openVerified(options);
+  const archive = await openArchive(checksum, folder);
   try {
     access.log(
       `$ ... | pg_restore --exit-on-error --dbname=${database}   # schemas, extensions, tables, data, indexes, rights`,
     );
-    const workers = options.workers ?? 2;
+    const workers = options.limits?.workers ?? 1;
     await restore(access, guide, {
       archive,
       into: database,
-      schemaOnly: false,
       stream: archive.stream,
       workers,
       deadline,
     });
     if (checksum.sum === undefined) throw new Error("the recovery point's stream was not read to its end");
+  } catch (error) {
+    // Whether it is what was stored is known at its end, and says more than where it could not be understood.
+    if (error instanceof DamagedDump) await finished(checksum.resume());
+    throw error;
   } finally {
     await archive.close();
   }
   // All of it, partitioned parents too, so that the first queries after a healing are planned as before.
   await withConnection(access, database, (client) => client.query("SET statement_timeout = 0; ANALYZE"));
+}
+
+/** The recovery point's stream, which ends well only when it is what was stored. */
+export async function openVerified(options: Pick<StageOptions, "protected" | "dump" | "limits">): Promise<Checksum> {
+  const checksum = new Checksum((sum) => verify(sum, options.protected));
+  // Whoever reads gets the error; without a reader it must not end the process.
+  checksum.on("error", () => undefined);
+  pipeline(await options.dump(), new Throttle(options.limits?.maxRate), checksum, () => undefined);
+  return checksum;
 }
 
 function verify(sum: Sum, expected: ProtectedDatabase): void {

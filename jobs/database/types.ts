@@ -1,7 +1,7 @@
 /** What the jobs say to, and hear from, the work on a PostgreSQL server. */
-import type { DatabaseFingerprint, DatabaseProtected, UndoneTable } from "../../run/facts";
+import type { DatabaseProtected, UndoneTable } from "../../run/facts";
 import type { RunId } from "../../run/ids";
-import type { DatabaseTarget } from "../../run/plan";
+import type { DatabaseTarget, Plan, Pooler } from "../../run/plan";
 import type { Readable } from "node:stream";
 
 /** A user of the server, as the master's secret has it. */
@@ -12,7 +12,10 @@ export interface Credentials {
 
 /** How a job gets at one database. */
 export interface DatabaseAccess {
-  readonly target: Pick<DatabaseTarget, "host" | "port" | "database" | "adminDatabase">;
+  readonly target: Pick<DatabaseTarget, "host" | "port" | "database" | "adminDatabase"> &
+    Partial<Pick<DatabaseTarget, "accept">>;
+  /** Whether the run keeps its users from writing. Default `continue`. */
+  readonly writes?: Plan["writes"];
   /** Reads the secret anew at every call: a rotation changes it under a running job. */
   readonly credentials: () => Promise<Credentials>;
   /** PEM file with the certificate authorities that the server's certificate is verified against, name included. */
@@ -35,6 +38,14 @@ export interface Finding {
   readonly message: string;
 }
 
+/** How much of a server, on which others work at the same time, a job may take. */
+export interface Limits {
+  /** How many connections work at the same time. */
+  readonly workers: number;
+  /** Bytes of the dump per second, read or restored. Undefined: as fast as it goes. */
+  readonly maxRate?: number | undefined;
+}
+
 export interface ProtectOptions {
   /** Everything, the vault included, is given up at this time. */
   readonly deadline: Date;
@@ -45,18 +56,20 @@ export interface ProtectOptions {
   readonly vault: (dump: Readable) => Promise<{ readonly recoveryPoint: string }>;
   /** How the vault's end of the pipe reads in the log, for example `elastio stream backup ...`. */
   readonly vaultCommand?: string;
+  /** OID of the live database, where the one that is read is a copy of it. */
+  readonly original?: number;
+  readonly limits?: Limits;
 }
 
-/** The fact `protected` of a database, without its time. */
-export type ProtectedDatabase = Omit<DatabaseProtected, "at">;
+/** The fact `protected` of a database, without its times. */
+export type ProtectedDatabase = Omit<DatabaseProtected, "at" | "milliseconds">;
 
 export interface StageOptions {
   readonly deadline: Date;
   readonly protected: ProtectedDatabase;
   /** Opens the recovery point's stream from the vault. Called once. */
   readonly dump: () => Promise<Readable>;
-  /** How many connections build indexes and constraints. Default 2. */
-  readonly workers?: number;
+  readonly limits?: Limits;
 }
 
 /** A staged database. */
@@ -67,6 +80,7 @@ export interface StagedDatabase {
 
 export interface ProveOptions {
   readonly deadline: Date;
+  readonly limits?: Limits;
   readonly protected: ProtectedDatabase;
   readonly staged: StagedDatabase;
 }
@@ -81,6 +95,12 @@ export interface ProvenDatabase {
   readonly seal: string;
 }
 
+/** The console of a PgBouncer that clients reach the database through. */
+export interface PoolerAccess extends Omit<Pooler, "secretArn"> {
+  /** Of a user that is one of PgBouncer's `admin_users`. */
+  readonly credentials: () => Promise<Credentials>;
+}
+
 /** A database that a healing would put in place, and how it is known. */
 export interface SwapPair {
   /** The name that both change hands about: the live database's. */
@@ -90,6 +110,10 @@ export interface SwapPair {
   readonly seal: string;
   /** The name under which the failed database is kept. */
   readonly evidence: string;
+  /** Paused before the fence, and resumed after the exchange or whatever ends this session. */
+  readonly pooler?: PoolerAccess | undefined;
+  /** `advance`: sequences never go back, so that no number is given out twice. Default `exact`. */
+  readonly sequences?: DatabaseTarget["sequences"];
 }
 
 export interface Fenced {
@@ -104,6 +128,13 @@ export interface Swapped {
   readonly milliseconds: number;
   /** True when an earlier healer had done it. */
   readonly resumed: boolean;
+}
+
+/** What a healing took out of the live database. */
+export interface Undone {
+  readonly tables: UndoneTable[];
+  /** Objects of the schema, and properties of the database, that differed. One line each. */
+  readonly objects: string[];
 }
 
 /**
@@ -128,14 +159,18 @@ export interface AdminSession {
   /**
    * Puts the staged databases in place of the failed ones: all of them in one transaction, or none. Fences again
    * first. Can be called at every point of an earlier, interrupted call: what is done is judged by OIDs.
+   * @param ready - awaited when only the commit remains; a rejection rolls everything back
    */
-  swap(pairs: readonly SwapPair[], deadline: Date): Promise<Swapped>;
+  swap(pairs: readonly SwapPair[], deadline: Date, ready?: () => Promise<void>): Promise<Swapped>;
   /** True when the database that now bears the name is the proven one, and the failed one is kept and closed. */
   isSwapped(pairs: readonly SwapPair[], deadline: Date): Promise<boolean>;
-  /** What the healing took out, table by table: the failed database against the proven fingerprint. */
-  undone(pair: SwapPair, before: DatabaseFingerprint, deadline: Date): Promise<UndoneTable[]>;
-  /** What a healing cannot undo and differs from then: roles, their memberships and settings. One line each. */
-  notUndone(roles: Readonly<Record<string, string>>, deadline: Date): Promise<string[]>;
+  /**
+   * What the healing took out: the failed database against the one that was put in its place. What could not be counted
+   * by the deadline is told without its rows.
+   */
+  undone(pair: SwapPair, before: ProtectedDatabase, deadline: Date): Promise<Undone>;
+  /** What a healing cannot undo and differs from then: roles, their memberships and settings, other databases. One line each. */
+  notUndone(server: Readonly<Record<string, string>>, deadline: Date): Promise<string[]>;
   /** Removes the staged database of a run that needs no healing. Nothing happens when it is gone already. */
   discardStaged(staged: StagedDatabase, deadline: Date): Promise<void>;
   close(): Promise<void>;

@@ -1,63 +1,78 @@
 /** The engine `elastio`, through its command-line program. */
 import { spawn } from "node:child_process";
 import { PassThrough, type Readable } from "node:stream";
+import type { PreparedVolume } from "../../run/facts";
 import { Failure, reasonOf } from "../failure";
-import { detachVolume, stopInstances, terminateInstances } from "../instance/copies";
 import { type Instance, copiesOf } from "../instance/instances";
-import { freeVolumes, tagResource } from "../instance/volumes";
+import { detachVolume, isolateInstance, stopInstances, terminateInstances } from "../instance/states";
+import { tagOf, tagResource, taggedVolumes } from "../instance/volumes";
 import type { Job } from "../job";
 import { type Deadline, type Pause, until } from "../time";
-import type { BackupEngine, RootVolume, StartedBackup, Tags } from "./engine";
-import { type JobLook, classifyJob, parseStarted, parseStored, withoutTokens } from "./elastio-output";
+import type { BackupEngine, Machine, StartedBackup, Tags } from "./engine";
+import { runTag } from "./tags";
+import { type JobLook, type StartedJob, classifyJob, parseStarted, parseStored, withoutTokens } from "./elastio-output";
 
 /** How many answers in a row may say nothing that is understood. */
 const unknownAnswers = 10;
 
+/** Marks on a volume that was taken over from a copy: whose it becomes, what it was made of, where it goes. */
+const takenFor = "protected-pipeline:volume-of";
+const takenFrom = "protected-pipeline:restored-from";
+const takenDevice = "protected-pipeline:device";
+
 export class ElastioEngine implements BackupEngine {
   readonly name = "elastio";
 
-  constructor(private readonly job: Pick<Job, "clients" | "log" | "plan">) {}
+  constructor(private readonly job: Pick<Job, "clients" | "log" | "plan" | "run">) {}
 
-  async backupInstance(instance: Instance, tags: Tags): Promise<StartedBackup> {
-    const args = ["ec2", "backup", "--instance-id", instance.instanceId, ...tagArguments(tags), ...json];
+  async backupInstance({ instanceId }: Machine, tags: Tags): Promise<StartedBackup> {
+    const args = ["ec2", "backup", "--instance-id", instanceId, ...tagArguments(tags), ...json];
     const started = parseStarted("elastio ec2 backup", await this.run(args));
     this.job.log(`the backup runs in the background as job ${started.job}`);
-    // No public source says which command takes the abort token. The job is left to end by itself.
-    return {
-      job: started.job,
-      abort: () => Promise.resolve(this.job.log(`job ${started.job} is left to end by itself`)),
-    };
+    return { job: started.job, abort: () => this.abort(started) };
   }
 
-  async finishInstanceBackup(job: string, deadline: Deadline): Promise<string> {
+  /**
+   * No public source says which command takes the abort token, so this is done only where the owner asks for it. The
+   * token goes by the environment: the arguments of a program can be read by all.
+   */
+  private async abort({ job, abortToken }: StartedJob): Promise<void> {
+    const { log, plan } = this.job;
+    if (plan.elastio?.abortOnFailure !== true || abortToken === undefined) {
+      return log(`job ${job} is left to end by itself`);
+    }
+    const args = ["job", "abort", "--job-id", job, ...json];
+    log.command(`elastio ${args.join(" ")}`);
+    const { failure } = await this.execute(args, { environment: { ELASTIO_ABORT_TOKEN: abortToken } });
+    log(failure === undefined ? `job ${job} is being aborted` : `job ${job} goes on: ${failure.message}`);
+  }
+
+  async finishInstanceBackup(job: string, _machine: Machine, deadline: Deadline): Promise<string> {
     const recoveryPoint = await this.waitFor(job, deadline, this.patientPause);
     if (recoveryPoint === undefined) throw new Failure(`job ${job} succeeded but names no recovery point`);
     return recoveryPoint;
   }
 
-  prepareRootVolume(): Promise<undefined> {
+  prepareVolumes(): Promise<PreparedVolume[]> {
     // Elastio restores an instance by booting a copy of it, which would talk to the live database: only on failure.
-    return Promise.resolve(undefined);
+    return Promise.resolve([]);
   }
 
   /**
-   * Restores a copy of the instance and takes over its root volume. The copy boots with the instance's own
-   * configuration, so it is stopped as soon as it can be seen.
+   * Restores a copy of the instance and takes over its volumes. The copy boots with the instance's own configuration,
+   * so it is cut off from the network and stopped as soon as it can be seen. The live database is closed to
+   * connections all that time: a copy cannot reach it even before it is seen.
    */
-  async rootVolume(
-    instance: Instance,
+  async volumes(
+    machine: Machine,
     recoveryPoint: string,
-    _prepared: string | undefined,
+    _prepared: readonly PreparedVolume[],
     deadline: Deadline,
-  ): Promise<RootVolume> {
-    const { clients, log } = this.job;
-    const taken = {
-      "protected-pipeline:root-of": instance.instanceId,
-      "protected-pipeline:restored-from": recoveryPoint,
-    };
+  ): Promise<PreparedVolume[]> {
     // An earlier healer may have come this far.
-    const [free] = await freeVolumes(clients, taken);
-    if (free !== undefined) return { volumeId: free };
+    const taken = await this.takenOver(machine, recoveryPoint);
+    if (taken.length === machine.volumes.length) return taken;
+    const { clients, log } = this.job;
     let job: string | undefined;
     if ((await copiesOf(clients, recoveryPoint)).length === 0) {
       const output = await this.run(["ec2", "restore", "--rp", recoveryPoint, ...json]);
@@ -68,15 +83,49 @@ export class ElastioEngine implements BackupEngine {
       this.stoppedCopy(recoveryPoint, deadline),
       job === undefined ? Promise.resolve(undefined) : this.waitFor(job, deadline, this.pause),
     ]);
-    if (copy.root === undefined) throw new Failure(`the restored copy ${copy.instanceId} has no root volume`);
-    if (copy.zone !== instance.zone) {
-      throw new Failure(`the restored copy ${copy.instanceId} is in ${copy.zone}, not in ${instance.zone}`);
+    if (copy.zone !== machine.zone) {
+      throw new Failure(`the restored copy ${copy.instanceId} is in ${copy.zone}, not in ${machine.zone}`);
     }
-    const volumeId = copy.root.volumeId;
-    log(`taking over root volume ${volumeId} of the stopped copy ${copy.instanceId}`);
-    await tagResource(clients, volumeId, taken);
+    for (const { device } of machine.volumes) {
+      if (taken.every((each) => each.device !== device)) {
+        taken.push(await this.takeOver(machine, recoveryPoint, copy, device, deadline));
+      }
+    }
+    return taken;
+  }
+
+  /** The volumes that were taken from the copy and are free, or in place already. */
+  private async takenOver(machine: Machine, recoveryPoint: string): Promise<PreparedVolume[]> {
+    const tags = { [takenFor]: machine.instanceId, [takenFrom]: recoveryPoint };
+    return (await taggedVolumes(this.job.clients, tags)).flatMap((volume) => {
+      const device = tagOf(volume, takenDevice);
+      const elsewhere = (volume.Attachments ?? []).some(({ InstanceId }) => InstanceId !== machine.instanceId);
+      if (volume.VolumeId === undefined || device === undefined || elsewhere) return [];
+      return [{ device, volumeId: volume.VolumeId }];
+    });
+  }
+
+  private async takeOver(
+    machine: Machine,
+    recoveryPoint: string,
+    copy: Instance,
+    device: string,
+    deadline: Deadline,
+  ): Promise<PreparedVolume> {
+    const { clients, log } = this.job;
+    const attached = [...(copy.root === undefined ? [] : [copy.root]), ...copy.dataVolumes];
+    const found = attached.find((each) => each.device === device);
+    if (found === undefined) throw new Failure(`the restored copy ${copy.instanceId} has no volume at ${device}`);
+    const { volumeId } = found;
+    log(`taking over volume ${volumeId} (${device}) of the stopped copy ${copy.instanceId}`);
+    await tagResource(clients, volumeId, {
+      [runTag]: this.job.run,
+      [takenFor]: machine.instanceId,
+      [takenFrom]: recoveryPoint,
+      [takenDevice]: device,
+    });
     await detachVolume(clients, volumeId, copy.instanceId, deadline, this.pause);
-    return { volumeId };
+    return { device, volumeId };
   }
 
   async removeLeftovers(recoveryPoint: string): Promise<void> {
@@ -85,21 +134,37 @@ export class ElastioEngine implements BackupEngine {
     if (copies.length > 0) this.job.log(`terminated the copy ${copies.join(", ")}`);
   }
 
-  /** Finds the copy by the tag that Elastio puts on what it restores, and stops it at the first sight. */
+  /** Finds the copy by the tag that Elastio puts on what it restores; isolates and stops it at the first sight. */
   private async stoppedCopy(recoveryPoint: string, deadline: Deadline): Promise<Instance> {
-    const { clients, log } = this.job;
+    const { clients } = this.job;
+    const isolated = new Set<string>();
     const asked = new Set<string>();
     return until(`the copy restored from ${recoveryPoint} to be stopped`, deadline, this.pause, async () => {
       const copies = await copiesOf(clients, recoveryPoint);
-      const alive = copies.filter(({ state }) => state === "pending" || state === "running");
-      const fresh = alive.filter(({ instanceId }) => !asked.has(instanceId)).map(({ instanceId }) => instanceId);
-      if (fresh.length > 0 && (await stopInstances(clients, fresh))) {
-        for (const id of fresh) asked.add(id);
-        log(`stopping the restored copy ${fresh.join(", ")}: it must not serve, and not reach the database`);
+      for (const { instanceId, state } of copies) {
+        if (!["pending", "running"].includes(state)) continue;
+        await this.isolate(instanceId, isolated);
+        if (!asked.has(instanceId) && (await stopInstances(clients, [instanceId]))) {
+          asked.add(instanceId);
+          this.job.log(`stopping the restored copy ${instanceId}: it must not serve, and not reach the database`);
+        }
       }
       if (copies.some(({ state }) => state !== "stopped")) return undefined;
       return copies.find(({ root }) => root !== undefined) ?? copies[0];
     });
+  }
+
+  /** A second fence around the copy: what it could reach besides the closed database. Stopping it does not wait for it. */
+  private async isolate(instanceId: string, isolated: Set<string>): Promise<void> {
+    const group = this.job.plan.elastio?.isolationGroupId;
+    if (group === undefined || isolated.has(instanceId)) return;
+    try {
+      await isolateInstance(this.job.clients, instanceId, group);
+      isolated.add(instanceId);
+      this.job.log(`isolated the restored copy ${instanceId} with ${group}`);
+    } catch (error) {
+      this.job.log(`the restored copy ${instanceId} is not isolated yet: ${reasonOf(error)}`);
+    }
   }
 
   async rehearse(): Promise<void> {
@@ -110,13 +175,20 @@ export class ElastioEngine implements BackupEngine {
     // Nothing was prepared.
   }
 
+  expire(): Promise<string[]> {
+    // The vault keeps retention policies of its own.
+    return Promise.resolve([]);
+  }
+
   streamCommand(name: string, tags: Tags): string {
     return ["elastio", ...streamArguments(name, tags)].join(" ");
   }
 
   async storeStream(name: string, dump: Readable, tags: Tags): Promise<{ recoveryPoint: string }> {
     const command = "elastio stream backup";
-    return { recoveryPoint: parseStored(command, succeeded(await this.execute(streamArguments(name, tags), dump))) };
+    return {
+      recoveryPoint: parseStored(command, succeeded(await this.execute(streamArguments(name, tags), { input: dump }))),
+    };
   }
 
   async openStream(recoveryPoint: string): Promise<Readable> {
@@ -182,11 +254,13 @@ export class ElastioEngine implements BackupEngine {
     return succeeded(await this.execute(args));
   }
 
-  /** @param input - its standard input. When that fails, the program is killed before it can take the end for a whole */
-  private execute(args: readonly string[], input?: Readable): Promise<Ended> {
+  private execute(args: readonly string[], { input, environment }: Given = {}): Promise<Ended> {
     const line = `elastio ${args.join(" ")}`;
     return new Promise((resolve, reject) => {
-      const child = spawn("elastio", args, { stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"] });
+      const child = spawn("elastio", args, {
+        stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+        env: { ...process.env, ...environment },
+      });
       const errors = tail(child.stderr);
       const chunks: Buffer[] = [];
       let broken: Error | undefined;
@@ -213,6 +287,13 @@ export class ElastioEngine implements BackupEngine {
       input.pipe(child.stdin);
     });
   }
+}
+
+/** What the program is given besides its arguments. */
+interface Given {
+  /** Its standard input. When that fails, the program is killed before it can take the end for a whole. */
+  readonly input?: Readable;
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 interface Ended {

@@ -1,10 +1,23 @@
-/** What the jobs ask of a backup engine. It answers with ids and states; the jobs decide. */
+/**
+ * What the jobs ask of a backup engine. It answers with ids and states; the jobs decide. docs/engines.md says how to
+ * write one, and test/jobs/engines/contract.ts is the suite that every engine passes.
+ */
 import type { Readable } from "node:stream";
-import type { Instance } from "../instance/instances";
+import type { AttachedVolume, PreparedVolume } from "../../run/facts";
 import type { Deadline } from "../time";
 
 /** What is written on everything that an engine makes, so that it can be found, paid for and removed. */
 export type Tags = Readonly<Record<string, string>>;
+
+/** An instance as a run protects it. */
+export interface Machine {
+  readonly instanceId: string;
+  readonly zone: string;
+  /** Its protected volumes, the root first. */
+  readonly volumes: readonly AttachedVolume[];
+  /** Volumes that are attached and not protected. */
+  readonly others: readonly string[];
+}
 
 /** The answer to the start of a background job. */
 export interface StartedBackup {
@@ -14,47 +27,47 @@ export interface StartedBackup {
   readonly abort: () => Promise<void>;
 }
 
-/** A root volume that a healing puts in place. */
-export interface RootVolume {
-  readonly volumeId: string;
-  /** What to fall back on where the volume itself is not accepted. */
-  readonly snapshotId?: string | undefined;
-}
-
 export interface BackupEngine {
-  readonly name: "elastio" | "aws";
+  readonly name: string;
 
-  /** Starts the backup of an instance in the background. */
-  backupInstance(instance: Instance, tags: Tags): Promise<StartedBackup>;
-  /** Waits for that job. @returns the recovery point */
-  finishInstanceBackup(job: string, deadline: Deadline): Promise<string>;
+  /** Starts the backup of an instance's protected volumes, all of one moment, in the background. */
+  backupInstance(machine: Machine, tags: Tags): Promise<StartedBackup>;
   /**
-   * Makes, before the deploy, the volume that a healing would need; undefined where the engine can only do it by booting
-   * a copy of the instance. Can be repeated: the same volume comes back.
-   */
-  prepareRootVolume(
-    instance: Instance,
-    recoveryPoint: string,
-    tags: Tags,
-    deadline: Deadline,
-  ): Promise<string | undefined>;
-  /**
-   * The volume to put in place, free to be attached. Can be repeated after an interruption.
+   * Waits for that job. Whatever is not understood is a failure.
    *
-   * @param prepared - what {@link prepareRootVolume} made
+   * @returns the recovery point
    */
-  rootVolume(
-    instance: Instance,
+  finishInstanceBackup(job: string, machine: Machine, deadline: Deadline): Promise<string>;
+  /**
+   * Makes, before the deploy, the volumes that a healing would need, one for each protected one; none where the engine
+   * can only do it by booting a copy of the instance. Can be repeated: the same volumes come back.
+   */
+  prepareVolumes(machine: Machine, recoveryPoint: string, tags: Tags, deadline: Deadline): Promise<PreparedVolume[]>;
+  /**
+   * The volumes to put in place, one for each protected one: free, or attached to the machine already by an earlier,
+   * interrupted healing. Can be repeated.
+   *
+   * @param prepared - what {@link prepareVolumes} made
+   */
+  volumes(
+    machine: Machine,
     recoveryPoint: string,
-    prepared: string | undefined,
+    prepared: readonly PreparedVolume[],
     deadline: Deadline,
-  ): Promise<RootVolume>;
-  /** Asks AWS whether the calls that {@link rootVolume} makes would be allowed. Changes nothing. */
-  rehearse(instance: Instance, recoveryPoint: string, prepared: string | undefined): Promise<void>;
-  /** Removes what {@link prepareRootVolume} made, for a run that needs no healing. Never touches a volume in use. */
-  discard(prepared: string | undefined): Promise<void>;
-  /** Removes what {@link rootVolume} needed to make the volume. Runs after the replacement; can be repeated. */
+  ): Promise<PreparedVolume[]>;
+  /** Asks AWS whether the calls that {@link volumes} makes would be allowed. Changes nothing. */
+  rehearse(machine: Machine, recoveryPoint: string): Promise<void>;
+  /** Removes what {@link prepareVolumes} made, for a run that needs no healing. Never touches a volume in use. */
+  discard(prepared: readonly PreparedVolume[]): Promise<void>;
+  /** Removes what {@link volumes} needed to make the volumes. Runs after the exchange; can be repeated. */
   removeLeftovers(recoveryPoint: string): Promise<void>;
+  /**
+   * Removes an instance's recovery point when its retention has passed; can be repeated. An engine that keeps
+   * retentions of its own does nothing.
+   *
+   * @returns what was removed, one line each
+   */
+  expire(recoveryPoint: string): Promise<string[]>;
 
   /** How the vault's end of the pipe reads in the log. */
   streamCommand(name: string, tags: Tags): string;

@@ -8,11 +8,4 @@ export function engineOf(job: Job): BackupEngine {
   return job.plan.engine === "elastio" ? new ElastioEngine(job) : new AwsEngine(job);
 }
 
-/** What everything that a run makes is tagged with. */
-export function tagsOf(job: Job, target: string): Record<string, string> {
-  return {
-    "protected-pipeline:run": job.run,
-    "protected-pipeline:target": target,
-    "protected-pipeline:environment": job.plan.environment,
-  };
-}
+export { tagsOf } from "./tags";

@@ -2,11 +2,14 @@
 import type { RunFacts } from "../../run/state";
 import type { Context } from "../context";
 import { Failure } from "../failure";
+import type { InstanceTarget } from "../../run/plan";
+import { rehearseExchange } from "../instance/exchange";
 import { describeInstance } from "../instance/instances";
-import { rehearseReplacement } from "../instance/replacement";
-import { type Job, instancesOf, together } from "../job";
+import { machineOf } from "../instance/machine";
+import { type Job, forEach, instancesOf, together } from "../job";
 import { checkHeld, leasedArns } from "../lease";
 import { duration } from "../log";
+import { exchangesOf } from "../servers";
 import { type Deadline, now } from "../time";
 import { unwellAlarms } from "./alarms";
 
@@ -16,7 +19,7 @@ export async function prepare(context: Context, facts: RunFacts, deadline: Deadl
   await checkLeases(job);
   await together([
     checkDatabases(context, facts, deadline),
-    ...instancesOf(job.plan).map(({ id }) => rehearseInstance(context, facts, id)),
+    forEach(job, instancesOf(job.plan), (target) => rehearseInstance(context, facts, target)),
     checkAlarms(job),
     checkProbes(context, deadline),
   ]);
@@ -51,32 +54,33 @@ export function ageOf(facts: RunFacts, at: number): number {
 }
 
 async function checkLeases(job: Job): Promise<void> {
-  await together(leasedArns(job).map((arn) => checkHeld(job, arn)));
+  await forEach(job, leasedArns(job), (arn) => checkHeld(job, arn));
 }
 
 async function checkDatabases(context: Context, facts: RunFacts, deadline: Deadline): Promise<void> {
-  await together(
-    (await context.servers(facts)).map(async ({ session, exchanges }) => {
-      await session.ready(deadline.at);
-      await session.checkSeal(
-        exchanges.map(({ pair }) => pair),
-        deadline.at,
-      );
-      for (const { pair } of exchanges) context.job.log(`${pair.staged.database} is sealed as it was proven`);
-    }),
-  );
+  const { job } = context;
+  await forEach(job, await context.servers(), async ({ session, targets }) => {
+    await session.ready(deadline.at);
+    // What is restored on failure only has no seal to check yet.
+    const staged = targets.filter(({ stage }) => stage !== "on-failure");
+    const pairs = exchangesOf(job, facts, { targets: staged }).map(({ pair }) => pair);
+    await session.checkSeal(pairs, deadline.at);
+    for (const pair of pairs) job.log(`${pair.staged.database} is sealed as it was proven`);
+  });
 }
 
-async function rehearseInstance(context: Context, facts: RunFacts, id: string): Promise<void> {
+async function rehearseInstance(context: Context, facts: RunFacts, target: InstanceTarget): Promise<void> {
   const { job, engine } = context;
-  const target = instancesOf(job.plan).find((each) => each.id === id);
-  const staged = facts.targets[id]?.staged;
-  if (target === undefined || staged?.kind !== "instance") throw new Failure(`the protection of ${id} is not complete`);
-  const instance = await describeInstance(job.clients, target.instanceId);
-  if (instance.state !== "running") throw new Failure(`instance ${target.instanceId} is ${instance.state}`);
-  await rehearseReplacement(job.clients, instance, staged.volumeId);
-  await engine.rehearse(instance, staged.recoveryPoint, staged.volumeId);
-  job.log(`the calls that a healing of ${target.instanceId} would make are allowed`);
+  const { protected: made, staged } = facts.targets[target.id] ?? {};
+  if (made?.kind !== "instance" || staged?.kind !== "instance") {
+    throw new Failure(`the protection of ${target.id} is not complete`);
+  }
+  const { instanceId } = target;
+  const { state } = await describeInstance(job.clients, instanceId);
+  if (state !== "running") throw new Failure(`instance ${instanceId} is ${state}`);
+  await rehearseExchange(job.clients, instanceId, made.volumes, staged.volumes);
+  await engine.rehearse(await machineOf(job.clients, target, made.volumes), staged.recoveryPoint);
+  job.log(`the calls that a healing of ${instanceId} would make are allowed`);
 }
 
 async function checkAlarms(job: Job): Promise<void> {

@@ -110,3 +110,8 @@ async function commandsOn(clients: Clients, instanceId: string, since: Date): Pr
   } while (token !== undefined && token !== "");
   return ids;
 }
+
+/** These words as one command for a shell of any kind. */
+export function shellLine(words: readonly string[]): string {
+  return words.map((word) => (/^[\w./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(" ");
+}

@@ -2,7 +2,7 @@
 import type { Clients } from "../clients";
 import { Failure } from "../failure";
 import type { Deadline, Pause } from "../time";
-import { runOnInstance } from "./commands";
+import { runOnInstance, shellLine } from "./commands";
 
 /**
  * Prints one line, `files <sha256> <number of files>`. Times are left out: a restart touches them. A path that does not
@@ -21,11 +21,7 @@ echo "files $hash $count"
 
 /** The command for a shell of any kind. */
 export function fingerprintCommand(paths: readonly string[]): string {
-  return ["bash", "-euo", "pipefail", "-c", script, "files", ...paths].map(quote).join(" ");
-}
-
-function quote(word: string): string {
-  return /^[\w./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+  return shellLine(["bash", "-euo", "pipefail", "-c", script, "files", ...paths]);
 }
 
 export interface Files {

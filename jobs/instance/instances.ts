@@ -1,9 +1,13 @@
 /** What EC2 says of an instance, and what of it can be protected. */
 import type { Instance as Description } from "@aws-sdk/client-ec2";
+import type { InstanceTarget } from "../../run/plan";
 import type { Clients } from "../clients";
 import { Failure } from "../failure";
 
-export interface Root {
+/** A volume and where it is attached. */
+export interface Attachment {
+  /** For example `/dev/xvda`. */
+  readonly device: string;
   readonly volumeId: string;
   readonly deleteOnTermination: boolean;
 }
@@ -17,9 +21,11 @@ export interface Instance {
   readonly rootDevice: string;
   readonly rootDeviceType: string;
   /** Absent while the volume is not attached. */
-  readonly root: Root | undefined;
+  readonly root: Attachment | undefined;
   /** Attached volumes other than the root. */
-  readonly dataVolumes: readonly string[];
+  readonly dataVolumes: readonly Attachment[];
+  /** A public address that AWS lent it, and takes back when it stops. */
+  readonly lentAddress: string | undefined;
   readonly autoScalingGroup: string | undefined;
 }
 
@@ -62,33 +68,50 @@ export function parseInstance(description: Description): Instance {
   if (InstanceId === undefined || State?.Name === undefined || Placement?.AvailabilityZone === undefined) {
     throw new Failure(`EC2's answer about ${InstanceId ?? "an instance"} lacks its id, state or zone`);
   }
-  const mappings = (description.BlockDeviceMappings ?? []).flatMap(({ DeviceName, Ebs }) =>
+  const attached = (description.BlockDeviceMappings ?? []).flatMap(({ DeviceName, Ebs }) =>
     Ebs?.VolumeId === undefined
       ? []
-      : [{ device: DeviceName, volumeId: Ebs.VolumeId, deleteOnTermination: Ebs.DeleteOnTermination === true }],
+      : [
+          {
+            device: DeviceName ?? "",
+            volumeId: Ebs.VolumeId,
+            deleteOnTermination: Ebs.DeleteOnTermination === true,
+          },
+        ],
   );
-  const root = mappings.find(({ device }) => device === RootDeviceName);
+  const root = attached.find(({ device }) => device === RootDeviceName);
   return {
     instanceId: InstanceId,
     state: State.Name,
     zone: Placement.AvailabilityZone,
     rootDevice: RootDeviceName ?? "",
     rootDeviceType: RootDeviceType ?? "",
-    root: root === undefined ? undefined : { volumeId: root.volumeId, deleteOnTermination: root.deleteOnTermination },
-    dataVolumes: mappings.filter((each) => each !== root).map(({ volumeId }) => volumeId),
+    root,
+    dataVolumes: attached.filter((each) => each !== root),
+    lentAddress: lentAddress(description),
     autoScalingGroup: description.Tags?.find(({ Key }) => Key === "aws:autoscaling:groupName")?.Value,
   };
 }
 
+function lentAddress({ NetworkInterfaces = [] }: Description): string | undefined {
+  const associations = NetworkInterfaces.flatMap(({ Association }) => Association ?? []);
+  return associations.find(({ IpOwnerId }) => IpOwnerId === "amazon")?.PublicIp;
+}
+
 /** The root of an instance that has one. */
-export function rootOf(instance: Instance): Root {
+export function rootOf(instance: Instance): Attachment {
   if (instance.root === undefined) throw new Failure(`instance ${instance.instanceId} has no root volume attached`);
   return instance.root;
 }
 
+/** The volumes that a target's protection covers, the root first. */
+export function coveredVolumes(instance: Instance, volumes: InstanceTarget["volumes"]): Attachment[] {
+  return [rootOf(instance), ...(volumes === "all" ? instance.dataVolumes : [])];
+}
+
 /** Why an instance cannot be protected: one sentence each; empty when it can. */
-export function obstacles(instance: Instance): string[] {
-  const { instanceId } = instance;
+export function obstacles(instance: Instance, volumes: InstanceTarget["volumes"]): string[] {
+  const { instanceId, dataVolumes, lentAddress: address } = instance;
   const found: string[] = [];
   if (instance.state !== "running") {
     found.push(
@@ -104,10 +127,10 @@ export function obstacles(instance: Instance): string[] {
         `healed. Take it out of the group`,
     );
   }
-  if (instance.dataVolumes.length > 0) {
+  if (volumes === "all" && dataVolumes.length > 0 && address !== undefined) {
     found.push(
-      `${instanceId} has volumes besides its root (${instance.dataVolumes.join(", ")}); they are not protected, and ` +
-        `what a deploy does to them could not be undone. Detach them`,
+      `${instanceId} has volumes besides its root, so a healing stops it, and with that it loses its public address ` +
+        `${address}, which is only lent. Give it an Elastic IP address, or protect its root alone (volumes: "root")`,
     );
   }
   return found;

@@ -1,22 +1,21 @@
-/** Puts a volume in the place of an instance's root. The instance keeps its id, its addresses and its interfaces. */
+/** Puts a volume in the place of a running instance's root: one reboot. The instance keeps its id and addresses. */
 import type { EC2Client, ReplaceRootVolumeTask } from "@aws-sdk/client-ec2";
+import type { PreparedVolume } from "../../run/facts";
 import { type Clients, codeOf } from "../clients";
-import type { RootVolume, Tags } from "../engines/engine";
+import type { Tags } from "../engines/engine";
 import { Failure, reasonOf } from "../failure";
 import type { Log } from "../log";
 import { type Deadline, type Pause, until } from "../time";
-import { type Instance, describeInstance, rootOf } from "./instances";
-import { rehearse, tagResource } from "./volumes";
+import { rehearse } from "./volumes";
 
 export interface ReplaceOptions {
   readonly clients: Clients;
-  readonly instance: Instance;
+  readonly instanceId: string;
   /** Identifies the replacement: the run and the target. */
   readonly tags: Tags;
   /** At most 60 characters, the same for the same run and target. */
   readonly token: string;
-  /** Called when no earlier attempt has done it: the volume to put in place. */
-  readonly volume: () => Promise<RootVolume>;
+  readonly volume: PreparedVolume;
   readonly deadline: Deadline;
   readonly pause: Pause;
   readonly log: Log;
@@ -30,18 +29,14 @@ const ended: ReadonlySet<string> = new Set(["succeeded", "failed", "failed-detac
  * @throws Failure that says what EC2 answered; the instance then runs on its old root again, unless it says otherwise
  */
 export async function replaceRoot(options: ReplaceOptions): Promise<void> {
-  const { clients, instance, log } = options;
+  const { clients, instanceId, log, volume } = options;
   const client = await clients.ec2();
-  let task = await findTask(client, instance.instanceId, options.tags);
+  let task = await findTask(client, instanceId, options.tags);
   if (task === undefined) {
-    const volume = await options.volume();
-    log.command(
-      `aws ec2 create-replace-root-volume-task --instance-id ${instance.instanceId} --volume-id ${volume.volumeId}`,
-    );
+    log.command(`aws ec2 create-replace-root-volume-task --instance-id ${instanceId} --volume-id ${volume.volumeId}`);
     task = await startWithFallback(client, options, volume);
   }
   await waitForTask(client, options, task);
-  await keepDeleteOnTermination(options);
 }
 
 /** The task of this run that did not fail. EC2 cannot look for tags of tasks, so all of the instance's are looked at. */
@@ -70,7 +65,7 @@ function isOurs({ Tags: list = [] }: ReplaceRootVolumeTask, tags: Tags): boolean
 async function startWithFallback(
   client: EC2Client,
   options: ReplaceOptions,
-  volume: RootVolume,
+  volume: PreparedVolume,
 ): Promise<ReplaceRootVolumeTask> {
   try {
     return await start(client, options, { VolumeId: volume.volumeId });
@@ -99,7 +94,7 @@ async function start(
   const kind = "VolumeId" in source ? "v" : "s";
   const answer = await client.send(
     new CreateReplaceRootVolumeTaskCommand({
-      InstanceId: options.instance.instanceId,
+      InstanceId: options.instanceId,
       ...source,
       // The old volume is evidence.
       DeleteReplacedRootVolume: false,
@@ -118,7 +113,7 @@ async function start(
 
 async function waitForTask(client: EC2Client, options: ReplaceOptions, task: ReplaceRootVolumeTask): Promise<void> {
   const id = task.ReplaceRootVolumeTaskId;
-  const { instanceId } = options.instance;
+  const { instanceId } = options;
   if (id === undefined) throw new Failure(`EC2's replacement task for ${instanceId} has no id`);
   const { DescribeReplaceRootVolumeTasksCommand } = await import("@aws-sdk/client-ec2");
   const state = await until(
@@ -141,60 +136,21 @@ async function waitForTask(client: EC2Client, options: ReplaceOptions, task: Rep
   throw new Failure(`replacing the root of ${instanceId} ended as "${state}" (task ${id}); ${left}`);
 }
 
-/** A replacement by volume does not carry this flag over. */
-async function keepDeleteOnTermination(options: ReplaceOptions): Promise<void> {
-  const { clients, instance } = options;
-  const wanted = rootOf(instance).deleteOnTermination;
-  const current = await describeInstance(clients, instance.instanceId);
-  if (current.root === undefined || current.root.deleteOnTermination === wanted) return;
-  await setDeleteOnTermination(clients, current, wanted);
-}
-
-async function setDeleteOnTermination(
-  clients: Clients,
-  instance: Instance,
-  value: boolean,
-  dryRun = false,
-): Promise<void> {
-  const { ModifyInstanceAttributeCommand } = await import("@aws-sdk/client-ec2");
-  await (
-    await clients.ec2()
-  ).send(
-    new ModifyInstanceAttributeCommand({
-      InstanceId: instance.instanceId,
-      BlockDeviceMappings: [{ DeviceName: instance.rootDevice, Ebs: { DeleteOnTermination: value } }],
-      ...(dryRun ? { DryRun: true } : {}),
-    }),
-  );
-}
-
-/** Asks EC2, without doing anything, whether the healing's own calls would be allowed. */
+/** Asks EC2, without doing anything, whether the root could be replaced. */
 export async function rehearseReplacement(
   clients: Clients,
-  instance: Instance,
+  instanceId: string,
   volumeId: string | undefined,
 ): Promise<void> {
   const { CreateReplaceRootVolumeTaskCommand } = await import("@aws-sdk/client-ec2");
   const client = await clients.ec2();
-  await rehearse(`replacing the root volume of ${instance.instanceId}`, () =>
+  await rehearse(`replacing the root volume of ${instanceId}`, () =>
     client.send(
       new CreateReplaceRootVolumeTaskCommand({
-        InstanceId: instance.instanceId,
+        InstanceId: instanceId,
         ...(volumeId === undefined ? {} : { VolumeId: volumeId }),
         DryRun: true,
       }),
     ),
   );
-  await rehearse(`setting DeleteOnTermination on ${instance.instanceId}`, () =>
-    setDeleteOnTermination(clients, instance, rootOf(instance).deleteOnTermination, true),
-  );
-}
-
-/** Marks the failed root volume, so that nobody takes it for waste, and says until when it is kept. */
-export async function keepAsEvidence(clients: Clients, volumeId: string, tags: Tags, until: Date): Promise<void> {
-  await tagResource(clients, volumeId, {
-    ...tags,
-    "protected-pipeline:evidence": "failed-root-volume",
-    "protected-pipeline:keep-until": until.toISOString(),
-  });
 }

@@ -4,7 +4,7 @@ import * as schemas from "../../run/facts";
 import { type RunId, runId } from "../../run/ids";
 import type { RunFacts, TargetFacts } from "../../run/state";
 import { Failure } from "../failure";
-import type { Objects } from "./objects";
+import type { Listed, Objects } from "./objects";
 
 type RunFact<N extends schemas.RunFactName> = z.infer<(typeof schemas.runFacts)[N]>;
 type TargetFact<N extends schemas.TargetFactName> = z.infer<(typeof schemas.targetFacts)[N]>;
@@ -48,32 +48,37 @@ export class FactStore {
   /** Everything that is known of a run. A run that was never opened has no target. */
   async load(run: RunId): Promise<RunFacts> {
     const opened = await this.run(run, "opened");
-    const keys = new Set(await this.objects.list(`runs/${run}/`));
+    const keys = new Set((await this.objects.list(`runs/${run}/`)).map(({ key }) => key));
     const known = async <N extends schemas.RunFactName>(name: N): Promise<RunFact<N> | undefined> =>
       keys.has(schemas.runFactKey(run, name)) ? this.run(run, name) : undefined;
     const ids = opened?.plan.targets.map((target) => target.id) ?? [];
     const targets = await Promise.all(ids.map(async (id) => [id, await this.loadTarget(run, id, keys)] as const));
-    const [ticket, admitted, decided, fenced, verdict, claims] = await Promise.all([
+    const [ticket, admitted, decided, fenced, verdict, resolution, cleared, claims] = await Promise.all([
       known("ticket"),
       known("admitted"),
       known("decided"),
       known("fenced"),
       known("verdict"),
+      known("resolution"),
+      known("cleared"),
       this.claims(run, keys),
     ]);
-    return { opened, ticket, admitted, decided, claims, fenced, verdict, targets: Object.fromEntries(targets) };
+    const about = { opened, ticket, admitted, decided, claims, fenced, verdict, resolution, cleared };
+    return { ...about, targets: Object.fromEntries(targets) };
   }
 
   private async loadTarget(run: RunId, target: string, keys: ReadonlySet<string>): Promise<TargetFacts> {
     const known = async <N extends schemas.TargetFactName>(name: N): Promise<TargetFact<N> | undefined> =>
       keys.has(schemas.targetFactKey(run, target, name)) ? this.target(run, target, name) : undefined;
-    const [isProtected, staged, proven, cutOver] = await Promise.all([
+    const [frozen, isProtected, staged, proven, restored, cutOver] = await Promise.all([
+      known("frozen"),
       known("protected"),
       known("staged"),
       known("proven"),
+      known("restored"),
       known("cut-over"),
     ]);
-    return { protected: isProtected, staged, proven, cutOver };
+    return { frozen, protected: isProtected, staged, proven, restored, cutOver };
   }
 
   private async claims(run: RunId, keys: ReadonlySet<string>): Promise<schemas.Claim[]> {
@@ -85,9 +90,9 @@ export class FactStore {
     return claims;
   }
 
-  /** The runs that have no verdict, oldest name first. Looks at names only. */
-  async openRuns(): Promise<RunId[]> {
-    return openRunsOf(await this.objects.list("runs/"));
+  /** The runs that nobody has ended, and those that have ended and may have left something. Looks at names only. */
+  async runs(): Promise<Runs> {
+    return runsOf(await this.objects.list("runs/"));
   }
 
   private async read<T>(key: string, schema: Schema<T>): Promise<T | undefined> {
@@ -126,12 +131,35 @@ function parse<T>(key: string, schema: Schema<T>, text: string): T {
   return result.data;
 }
 
-/** The runs among the store's keys that were opened and have no verdict. */
-export function openRunsOf(keys: readonly string[]): RunId[] {
-  const runs = (fact: "opened" | "verdict"): string[] =>
-    keys.flatMap((key) => new RegExp(`^runs/([^/]+)/${fact}\\.json$`).exec(key)?.[1] ?? []);
-  const ended = new Set(runs("verdict"));
-  return runs("opened")
-    .filter((run) => !ended.has(run))
-    .map(runId);
+export interface Runs {
+  /** Opened, without a verdict, and not settled by hand. */
+  readonly open: RunId[];
+  /** Those of which nobody has seen yet that nothing is left. */
+  readonly ended: EndedRun[];
+}
+
+export interface EndedRun {
+  readonly run: RunId;
+  /** When its last word was written. */
+  readonly at: Date;
+}
+
+/** What the store's keys say of the runs. */
+export function runsOf(objects: readonly Listed[]): Runs {
+  const having = (fact: schemas.RunFactName): Map<string, Date> =>
+    new Map(
+      objects.flatMap(({ key, at }) => {
+        const run = new RegExp(`^runs/([^/]+)/${fact}\\.json$`).exec(key)?.[1];
+        return run === undefined ? [] : [[run, at]];
+      }),
+    );
+  const [ended, cleared] = [new Map([...having("verdict"), ...having("resolution")]), having("cleared")];
+  const all = [...having("opened").keys()].map(runId);
+  return {
+    open: all.filter((run) => !ended.has(run)),
+    ended: all.flatMap((run) => {
+      const at = ended.get(run);
+      return at === undefined || cleared.has(run) ? [] : [{ run, at }];
+    }),
+  };
 }

@@ -11,8 +11,14 @@ export interface Objects {
    * body counts as created: it is this call's own earlier attempt, whose answer was lost.
    */
   create(key: string, body: string): Promise<"created" | "exists">;
-  /** All keys below a prefix. */
-  list(prefix: string): Promise<string[]>;
+  /** All objects below a prefix. */
+  list(prefix: string): Promise<Listed[]>;
+}
+
+export interface Listed {
+  readonly key: string;
+  /** When it was written. */
+  readonly at: Date;
 }
 
 /** How long a single request is tried again while the service asks for it. */
@@ -55,9 +61,9 @@ export class S3Objects implements Objects {
     return until(`s3://${this.bucket}/${key} to be written`, this.patience(), pause, attempt);
   }
 
-  async list(prefix: string): Promise<string[]> {
+  async list(prefix: string): Promise<Listed[]> {
     const { ListObjectsV2Command } = await import("@aws-sdk/client-s3");
-    const keys: string[] = [];
+    const found: Listed[] = [];
     let token: string | undefined;
     try {
       do {
@@ -67,13 +73,16 @@ export class S3Objects implements Objects {
           ...(token === undefined ? {} : { ContinuationToken: token }),
         };
         const page = await this.client.send(new ListObjectsV2Command(input));
-        for (const each of page.Contents ?? []) if (each.Key !== undefined) keys.push(each.Key);
+        for (const { Key, LastModified } of page.Contents ?? []) {
+          if (Key === undefined || LastModified === undefined) throw new Error("an object has no key or no date");
+          found.push({ key: Key, at: LastModified });
+        }
         token = page.IsTruncated === true ? page.NextContinuationToken : undefined;
       } while (token !== undefined);
     } catch (error) {
       throw this.failure("list", prefix, error);
     }
-    return keys;
+    return found;
   }
 
   private failure(what: string, key: string, error: unknown): Failure {

@@ -1,6 +1,6 @@
 /** A plan and a scope, as the components make them. */
 import type { JobScope } from "../../components/policies";
-import { defaultDeadlines, defaultSoak } from "../../components/plan";
+import { defaultDeadlines, defaultLimits, defaultSoak } from "../../components/plan";
 import type { Plan } from "../../run/plan";
 
 export const site = { partition: "aws", region: "us-east-1", account: "123456789012" } as const;
@@ -25,7 +25,14 @@ export function planOf(engine: Plan["engine"]): Plan {
       rescue: "shop-rescue",
     },
     targets: [
-      { kind: "instance", id: "instance", arn: instanceArn, instanceId: "i-0123456789abcdef0", paths: ["/opt/shop"] },
+      {
+        kind: "instance",
+        id: "instance",
+        arn: instanceArn,
+        instanceId: "i-0123456789abcdef0",
+        paths: ["/opt/shop"],
+        volumes: "root",
+      },
       {
         kind: "database",
         id: "database",
@@ -35,6 +42,9 @@ export function planOf(engine: Plan["engine"]): Plan {
         database: "shop",
         adminDatabase: "postgres",
         secretArn,
+        accept: [],
+        sequences: "exact",
+        stage: "before",
       },
     ],
     deadlines: defaultDeadlines,
@@ -43,6 +53,8 @@ export function planOf(engine: Plan["engine"]): Plan {
     alarms: ["shop-errors"],
     soak: defaultSoak,
     writes: "continue",
+    healing: "always",
+    limits: defaultLimits,
     mode: "heal",
     deployOnCreate: false,
     retentionDays: 35,

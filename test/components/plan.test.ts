@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
-import { buildTimeouts, defaultDeadlines, defaultSoak, planProblems, type PlanSettings } from "../../components/plan";
+import {
+  buildTimeouts,
+  defaultDeadlines,
+  defaultLimits,
+  defaultSoak,
+  limitsFrom,
+  planProblems,
+  type PlanSettings,
+} from "../../components/plan";
 
 const settings: PlanSettings = {
   deadlines: defaultDeadlines,
@@ -9,9 +17,19 @@ const settings: PlanSettings = {
   probes: [{ id: "application", intervalSeconds: 5, timeoutSeconds: 5 }],
   targetIds: ["instance", "database"],
   retentionDays: 35,
+  limits: defaultLimits,
+  healing: "always",
+  engine: "aws",
+  instances: [{ id: "instance", paths: ["/opt/shop"], freeze: undefined }],
 };
 
 describe("plan", () => {
+  it("bounds the load on the environment, unless its owner says that it may be unbounded", () => {
+    assert.deepEqual(limitsFrom(), defaultLimits);
+    assert.deepEqual(limitsFrom({ stageWorkers: 3 }), { ...defaultLimits, stageWorkers: 3 });
+    assert.deepEqual(limitsFrom({ maxRate: "unbounded" }), { parallelTargets: 4, stageWorkers: 1 });
+  });
+
   it("has defaults without a problem", () => {
     assert.deepEqual(planProblems(settings), []);
   });
@@ -48,6 +66,33 @@ describe("plan", () => {
       "a soak without an answer of a probe",
       { soak: { seconds: 5, tolerance: 0 } },
       'The probe "application" answers at most every 10 seconds, and the soak lasts 5: it would end without an answer.',
+    ],
+    [
+      "a bound that is no number of targets",
+      { limits: { ...defaultLimits, parallelTargets: 1.5 } },
+      "limits.parallelTargets is 1.5: give a whole number from 1 on.",
+    ],
+    [
+      "a rate at which nothing is ever read",
+      { limits: { ...defaultLimits, maxRate: 0 } },
+      'limits.maxRate is 0: give bytes per second, or "unbounded".',
+    ],
+    [
+      "healing only what has changed where nothing tells that it has",
+      { healing: "when-changed", instances: [{ id: "web", paths: [], freeze: undefined }] },
+      'The instance "web" has no paths, and healing is "when-changed": nothing would tell that it has changed.',
+    ],
+    [
+      "an instance that would stay frozen beyond its protection",
+      { instances: [{ id: "web", paths: [], freeze: { thawSeconds: 3600 } }] },
+      'The instance "web" thaws by itself after 3600 seconds: give a positive number below protectSeconds (3600), as ' +
+        "short as the application bears.",
+    ],
+    [
+      "a freeze for a backup whose moment nobody tells",
+      { engine: "elastio", instances: [{ id: "web", paths: [], freeze: { thawSeconds: 60 } }] },
+      'The instance "web" is to be frozen for its backup, and Elastio does not tell at which moment it makes one: use ' +
+        'the engine "aws", or no freeze.',
     ],
   ];
   for (const [what, change, sentence] of wrong) {

@@ -7,10 +7,11 @@ import { buffer } from "node:stream/consumers";
 import type { Clients } from "../../jobs/clients";
 import { ElastioEngine } from "../../jobs/engines/elastio";
 import { classifyJob, parseStarted, parseStored, withoutTokens } from "../../jobs/engines/elastio-output";
-import type { Instance } from "../../jobs/instance/instances";
+import type { Machine } from "../../jobs/engines/engine";
 import { createLog } from "../../jobs/log";
 import { deadlineIn } from "../../jobs/time";
 import type { Plan } from "../../run/plan";
+import { liveVolume, run } from "./world";
 import { FakeClient } from "./memory-objects";
 
 const token = "zVUj+dWMm/5R0sOJOWKep8PMW4tqa37KtUL5o+T6OHk=";
@@ -113,22 +114,31 @@ describe("the engine elastio", () => {
     rmSync(folder, { recursive: true });
   });
 
-  function engine(answers: object, ec2: FakeClient = new FakeClient({})): ElastioEngine {
+  function engine(
+    answers: object,
+    ec2: FakeClient = new FakeClient({}),
+    plan: Partial<Plan> = { pollSeconds: 0.01 },
+  ): ElastioEngine {
     writeFileSync(join(folder, "answers.json"), JSON.stringify(answers));
     const clients = { ec2: () => Promise.resolve(ec2) } as unknown as Clients;
     const log = createLog((line) => lines.push(line));
-    return new ElastioEngine({ clients, log, plan: { pollSeconds: 0.01 } as Plan });
+    return new ElastioEngine({ clients, log, plan: plan as Plan, run });
   }
   const calls = (): string[][] =>
     readFileSync(join(folder, "calls"), "utf8")
       .trim()
       .split("\n")
       .map((line) => JSON.parse(line) as string[]);
-  const instance = { instanceId: "i-0123456789abcdef0", zone: "us-east-1a" } as Instance;
+  const machine: Machine = {
+    instanceId: "i-0123456789abcdef0",
+    zone: "us-east-1a",
+    volumes: [{ ...liveVolume, device: "/dev/xvda" }],
+    others: [],
+  };
 
   it("backs an instance up with the very command, and logs it", async () => {
     const answers = { "ec2 backup": [{ out: { job_id: "j-01gdg3gx59", abort_token: token } }] };
-    const started = await engine(answers).backupInstance(instance, { "protected-pipeline:run": "r1" });
+    const started = await engine(answers).backupInstance(machine, { "protected-pipeline:run": "r1" });
     assert.equal(started.job, "j-01gdg3gx59");
     const words = "ec2 backup --instance-id i-0123456789abcdef0 --tag protected-pipeline-run=r1 --output-format json";
     assert.deepEqual(calls(), [words.split(" ")]);
@@ -136,18 +146,45 @@ describe("the engine elastio", () => {
     assert.ok(!lines.some((line) => line.includes(token)));
   });
 
+  it("leaves a job alone whose run has failed, unless its owner says otherwise", async () => {
+    const answers = { "ec2 backup": [{ out: { job_id: "j-01gdg3gx59", data: { abort_token: token } } }] };
+    await (await engine(answers).backupInstance(machine, {})).abort();
+    assert.equal(calls().length, 1);
+    const aborting = { pollSeconds: 0.01, elastio: { abortOnFailure: true } };
+    await (await engine(answers, undefined, aborting).backupInstance(machine, {})).abort();
+    assert.deepEqual(calls().at(-1), "job abort --job-id j-01gdg3gx59 --output-format json".split(" "));
+    // The program of this test does not know the command: that is told, and fails nothing.
+    assert.match(lines.at(-1) ?? "", /^job j-01gdg3gx59 goes on: .*exit code 64: unknown: job abort/);
+    assert.ok(!JSON.stringify([...lines, calls()]).includes(token));
+  });
+
+  it("isolates a restored copy before it stops it, where there is a group for it", async () => {
+    const ec2 = ec2WithCopy(1);
+    const plan = { pollSeconds: 0.01, elastio: { abortOnFailure: false, isolationGroupId: "sg-0none" } };
+    await engine(restored, ec2, plan).volumes(machine, "rp-01gdg3gx59", [], deadlineIn(30));
+    const done = ec2.sent.filter(({ name }) => !name.startsWith("Describe"));
+    assert.deepEqual(
+      done.map(({ name }) => name),
+      ["ModifyInstanceAttribute", "StopInstances", "CreateTags", "DetachVolume"],
+    );
+    assert.deepEqual(done[0]?.input, { InstanceId: "i-0c", Groups: ["sg-0none"] });
+  });
+
   it("waits for a job through answers that say that it runs, and some that say nothing", async () => {
     const running = { out: { error: "still running" } };
     const done = { out: { error: null, status: "Succeeded", data: { rp_id: "rp-01gdg3gx59" } } };
     const answers = { "job output": [running, {}, { code: 1, err: "throttled" }, running, done] };
-    assert.equal(await engine(answers).finishInstanceBackup("j-01gdg3gx59", deadlineIn(30)), "rp-01gdg3gx59");
+    assert.equal(await engine(answers).finishInstanceBackup("j-01gdg3gx59", machine, deadlineIn(30)), "rp-01gdg3gx59");
     assert.equal(calls().length, 5);
     assert.equal(lines.filter((line) => line.startsWith("$ elastio job output --job-id j-01gdg3gx59")).length, 1);
   });
 
   it("gives up a job that failed at once, with what Elastio says", async () => {
     const answers = { "job output": [{ out: { error: null, status: "Failed" } }] };
-    await assert.rejects(engine(answers).finishInstanceBackup("j-01gdg3gx59", deadlineIn(30)), /ended as Failed/);
+    await assert.rejects(
+      engine(answers).finishInstanceBackup("j-01gdg3gx59", machine, deadlineIn(30)),
+      /ended as Failed/,
+    );
     assert.equal(calls().length, 1);
   });
 
@@ -155,25 +192,34 @@ describe("the engine elastio", () => {
     const answers = {
       "job output": [{ out: { error: "The job `j-01gdg3gx59` was not found", status: null }, code: 1 }],
     };
-    await assert.rejects(engine(answers).finishInstanceBackup("j-01gdg3gx59", deadlineIn(30)), /was not found/);
+    await assert.rejects(
+      engine(answers).finishInstanceBackup("j-01gdg3gx59", machine, deadlineIn(30)),
+      /was not found/,
+    );
     assert.equal(calls().length, 1);
   });
 
   it("believes no success of a program that failed", async () => {
     const done = { error: null, status: "Succeeded", data: { rp_id: "rp-01gdg3gx59" } };
     const answers = { "job output": [{ out: done, code: 1, err: "lost" }] };
-    await assert.rejects(engine(answers).finishInstanceBackup("j-01gdg3gx59", deadlineIn(600)), /nobody knows.*lost/);
+    await assert.rejects(
+      engine(answers).finishInstanceBackup("j-01gdg3gx59", machine, deadlineIn(600)),
+      /nobody knows.*lost/,
+    );
   });
 
   it("gives up a job of which nothing is understood, long before the deadline", async () => {
     const answers = { "job output": [{ out: { error: "xyzzy" } }] };
-    await assert.rejects(engine(answers).finishInstanceBackup("j-01gdg3gx59", deadlineIn(600)), /nobody knows.*xyzzy/);
+    await assert.rejects(
+      engine(answers).finishInstanceBackup("j-01gdg3gx59", machine, deadlineIn(600)),
+      /nobody knows.*xyzzy/,
+    );
   });
 
   it("gives up a job that runs past the deadline", async () => {
     const answers = { "job output": [{ out: { error: "still running" } }] };
     await assert.rejects(
-      engine(answers).finishInstanceBackup("j-01gdg3gx59", deadlineIn(0.2)),
+      engine(answers).finishInstanceBackup("j-01gdg3gx59", machine, deadlineIn(0.2)),
       /gave up waiting for job/,
     );
   });
@@ -181,7 +227,7 @@ describe("the engine elastio", () => {
   it("takes no success without a recovery point for one", async () => {
     const answers = { "job output": [{ out: { error: null, status: "Succeeded", data: {} } }] };
     await assert.rejects(
-      engine(answers).finishInstanceBackup("j-01gdg3gx59", deadlineIn(30)),
+      engine(answers).finishInstanceBackup("j-01gdg3gx59", machine, deadlineIn(30)),
       /names no recovery point/,
     );
   });
@@ -237,7 +283,7 @@ describe("the engine elastio", () => {
   it("says so when the program is not there", async () => {
     const engineWithout = engine({});
     process.env["PATH"] = "/nowhere";
-    await assert.rejects(engineWithout.backupInstance(instance, {}), /cannot run elastio/);
+    await assert.rejects(engineWithout.backupInstance(machine, {}), /cannot run elastio/);
   });
 
   /** EC2 with one restored copy, which can be seen after so many looks. */
@@ -262,11 +308,21 @@ describe("the engine elastio", () => {
       },
       StopInstances: () => ((state = "stopping"), {}),
       DescribeVolumes: ({ VolumeIds }) => ({
-        Volumes: VolumeIds === undefined ? [] : [{ VolumeId: "vol-0c", State: attached ? "in-use" : "available" }],
+        Volumes:
+          VolumeIds === undefined
+            ? []
+            : [
+                {
+                  VolumeId: "vol-0c",
+                  State: attached ? "in-use" : "available",
+                  Attachments: attached ? [{ InstanceId: "i-0c" }] : [],
+                },
+              ],
       }),
       CreateTags: () => ({}),
       DetachVolume: () => ((attached = false), {}),
       TerminateInstances: () => ((state = "terminated"), {}),
+      ModifyInstanceAttribute: () => ({}),
     });
     return client;
   }
@@ -278,8 +334,8 @@ describe("the engine elastio", () => {
   it("restores an instance by a copy that it stops at first sight, and takes over its root volume", async () => {
     const ec2 = ec2WithCopy(2);
     const elastio = engine(restored, ec2);
-    const root = await elastio.rootVolume(instance, "rp-01gdg3gx59", undefined, deadlineIn(30));
-    assert.deepEqual(root, { volumeId: "vol-0c" });
+    const root = await elastio.volumes(machine, "rp-01gdg3gx59", [], deadlineIn(30));
+    assert.deepEqual(root, [{ device: "/dev/xvda", volumeId: "vol-0c" }]);
     const done = ec2.sent.map(({ name }) => name).filter((name) => !name.startsWith("Describe"));
     assert.deepEqual(done, ["StopInstances", "CreateTags", "DetachVolume"]);
     assert.ok(calls().some((args) => args.join(" ") === "ec2 restore --rp rp-01gdg3gx59 --output-format json"));
@@ -288,19 +344,14 @@ describe("the engine elastio", () => {
   });
 
   it("goes on with the copy that an earlier healer had made, instead of making another", async () => {
-    const root = await engine(restored, ec2WithCopy(0)).rootVolume(
-      instance,
-      "rp-01gdg3gx59",
-      undefined,
-      deadlineIn(30),
-    );
-    assert.equal(root.volumeId, "vol-0c");
+    const volumes = await engine(restored, ec2WithCopy(0)).volumes(machine, "rp-01gdg3gx59", [], deadlineIn(30));
+    assert.deepEqual(volumes, [{ device: "/dev/xvda", volumeId: "vol-0c" }]);
     assert.equal(existsSync(join(folder, "calls")), false);
   });
 
   it("gives up when the restore fails, without waiting for a copy", async () => {
     const answers = { ...restored, "job output": [{ out: { error: null, status: "Failed" } }] };
     const never = engine(answers, ec2WithCopy(1_000_000));
-    await assert.rejects(never.rootVolume(instance, "rp-01gdg3gx59", undefined, deadlineIn(2)), /ended as Failed/);
+    await assert.rejects(never.volumes(machine, "rp-01gdg3gx59", [], deadlineIn(2)), /ended as Failed/);
   });
 });

@@ -34,7 +34,7 @@ describe("a run", () => {
     assert.equal(rootOf(), "vol-0copy");
     assert.deepEqual(world.commands, []);
     assert.equal(world.instances["i-0copy"]?.state, "terminated");
-    assert.equal(world.tags["vol-0live"]?.["protected-pipeline:evidence"], "failed-root-volume");
+    assert.equal(world.tags["vol-0live"]?.["protected-pipeline:evidence"], "failed-volume");
     assert.equal(leaseReleased(), true);
   });
 
@@ -202,7 +202,8 @@ describe("a run", () => {
     });
     await world.store.writeClaim(run, 1, { at, build: "guard:1" });
     await world.store.writeRun(run, "fenced", { at, sessionsEnded: 0 });
-    const done = { at, kind: "instance" as const, evidence: "vol-0live", volumeId: "vol-0copy", skipped: false };
+    const volumes = [{ device: "/dev/xvda", evidence: "vol-0live", volumeId: "vol-0copy" }];
+    const done = { at, kind: "instance" as const, volumes, skipped: false };
     await world.store.writeTarget(run, "server", "cut-over", { ...done, milliseconds: 5 });
     world.instances[instanceId] = { state: "running", root: "vol-0copy" };
     world.builds["guard:1"] = "TIMED_OUT";
@@ -255,7 +256,14 @@ describe("a run", () => {
     assert.equal(await protect(world.build("protect:1", "protect"), environment), 0);
     assert.equal(await wait(world.build("wait:1", "wait"), environment), 0);
     const { targets } = await world.facts();
-    assert.deepEqual(Object.keys(targets["server"] ?? {}).sort(), ["cutOver", "protected", "proven", "staged"]);
+    assert.deepEqual(Object.keys(targets["server"] ?? {}).sort(), [
+      "cutOver",
+      "frozen",
+      "protected",
+      "proven",
+      "restored",
+      "staged",
+    ]);
     assert.equal(
       targets["server"]?.staged?.kind === "instance" && targets["server"].staged.recoveryPoint,
       "rp-01gdg3gx59",

@@ -1,15 +1,26 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Clients } from "../../jobs/clients";
 import { cancelCommands, runOnInstance } from "../../jobs/instance/commands";
 import { fingerprintCommand, parseFiles } from "../../jobs/instance/files";
+import { freezeCodes, freezeCommand, thawCommand } from "../../jobs/instance/freeze";
 import { type Instance, obstacles } from "../../jobs/instance/instances";
 import { refusesVolume, replaceRoot } from "../../jobs/instance/replacement";
 import { createLog } from "../../jobs/log";
-import { deadlineIn } from "../../jobs/time";
+import { deadlineIn, until } from "../../jobs/time";
+import { runId } from "../../run/ids";
 import { FakeClient, serviceError } from "./memory-objects";
 
 const id = "i-0123456789abcdef0";
@@ -20,22 +31,30 @@ const healthy: Instance = {
   zone: "us-east-1a",
   rootDevice: "/dev/xvda",
   rootDeviceType: "ebs",
-  root: { volumeId: "vol-0live", deleteOnTermination: true },
+  root: { device: "/dev/xvda", volumeId: "vol-0live", deleteOnTermination: true },
   dataVolumes: [],
+  lentAddress: undefined,
   autoScalingGroup: undefined,
 };
 
+const data = { device: "/dev/sdf", volumeId: "vol-0data", deleteOnTermination: false };
+
 describe("an instance", () => {
-  it("that can be brought back has nothing in its way", () => assert.deepEqual(obstacles(healthy), []));
+  it("with data volumes has nothing in its way, when a stop takes nothing from it or it never stops", () => {
+    assert.deepEqual(obstacles({ ...healthy, dataVolumes: [data] }, "all"), []);
+    assert.deepEqual(obstacles({ ...healthy, dataVolumes: [data], lentAddress: "203.0.113.7" }, "root"), []);
+  });
+
+  it("that can be brought back has nothing in its way", () => assert.deepEqual(obstacles(healthy, "all"), []));
 
   for (const [what, change, text] of [
     ["is not running", { state: "stopped" }, /is stopped/],
     ["has no EBS root", { rootDeviceType: "instance-store", root: undefined }, /no EBS root volume/],
     ["belongs to an Auto Scaling group", { autoScalingGroup: "web" }, /Auto Scaling group web/],
-    ["has more volumes", { dataVolumes: ["vol-0data"] }, /vol-0data/],
+    ["would lose its address when it stops", { dataVolumes: [data], lentAddress: "203.0.113.7" }, /203\.0\.113\.7/],
   ] as const) {
     it(`that ${what} is refused by name, with what to do`, () => {
-      const found = obstacles({ ...healthy, ...change });
+      const found = obstacles({ ...healthy, ...change }, "all");
       assert.equal(found.length, 1);
       assert.match(found[0] ?? "", text);
     });
@@ -143,50 +162,81 @@ describe("a command on an instance", () => {
   });
 });
 
+describe("a freeze", () => {
+  const run = runId("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed");
+  let folder: string;
+  beforeEach(() => (folder = mkdtempSync(join(tmpdir(), "freeze-"))));
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  const shell = (command: string) => spawnSync("sh", ["-c", command], { encoding: "utf8" });
+  const log = (): string => readFileSync(join(folder, "log"), "utf8");
+  const hooks = (thawSeconds: number, freeze = `echo frozen >> ${folder}/log`) => ({
+    freeze,
+    thaw: `echo thawed >> ${folder}/log`,
+    thawSeconds,
+  });
+
+  it("is ended by its thaw, once: the clock that runs beside it does nothing more", async () => {
+    const short = hooks(0.3);
+    assert.equal(shell(freezeCommand(short, run, folder)).status, 0);
+    assert.equal(shell(thawCommand(short, run, folder)).status, 0);
+    const later = hooks(0.6);
+    assert.equal(shell(freezeCommand(later, run, folder)).status, 0);
+    await until(
+      "the second thaw",
+      deadlineIn(20),
+      pause,
+      async () => (log().endsWith("thawed\n") && log().split("\n").length === 5) || undefined,
+    );
+    assert.equal(log(), "frozen\nthawed\nfrozen\nthawed\n");
+  });
+
+  it("ends by itself when nobody thaws, and the thaw that comes too late says so", async () => {
+    const short = hooks(0.1);
+    assert.equal(shell(freezeCommand(short, run, folder)).status, 0);
+    await until("the thaw", deadlineIn(20), pause, async () => log().includes("thawed") || undefined);
+    const late = shell(thawCommand(short, run, folder));
+    assert.deepEqual([late.status, late.stderr], [freezeCodes.thawedBefore, "it had thawed by itself before\n"]);
+    assert.equal(log(), "frozen\nthawed\n");
+  });
+
+  it("that fails is thawed at once, and fails", () => {
+    const broken = shell(freezeCommand(hooks(60, "exit 7"), run, folder));
+    assert.equal(broken.status, freezeCodes.freezeFailed);
+    assert.equal(log(), "thawed\n");
+  });
+
+  it("is refused while another one of the run lasts", () => {
+    assert.equal(shell(freezeCommand(hooks(60), run, folder)).status, 0);
+    assert.equal(shell(freezeCommand(hooks(60), run, folder)).status, freezeCodes.frozenAlready);
+    assert.equal(shell(thawCommand(hooks(60), run, folder)).status, 0);
+  });
+});
+
 describe("the replacement of a root volume", () => {
   const tags = { "protected-pipeline:run": "r", "protected-pipeline:target": "t" };
   const tagList = Object.entries(tags).map(([Key, Value]) => ({ Key, Value }));
 
-  function ec2(options: { refuses?: string; state?: string; tasks?: object[]; keepsFlag?: boolean } = {}): FakeClient {
-    let root = "vol-0live";
+  function ec2(options: { refuses?: string; state?: string; tasks?: object[] } = {}): FakeClient {
     const tasks: object[] = [...(options.tasks ?? [])];
     return new FakeClient({
-      CreateReplaceRootVolumeTask: ({ VolumeId, SnapshotId }) => {
+      CreateReplaceRootVolumeTask: ({ VolumeId }) => {
         if (VolumeId !== undefined && options.refuses !== undefined) throw serviceError(options.refuses, 400);
-        root = VolumeId === undefined ? `of ${SnapshotId as string}` : (VolumeId as string);
         const task = { ReplaceRootVolumeTaskId: "t-1", TaskState: options.state ?? "succeeded", Tags: tagList };
         tasks.push(task);
         return { ReplaceRootVolumeTask: task };
       },
       DescribeReplaceRootVolumeTasks: () => ({ ReplaceRootVolumeTasks: tasks }),
-      DescribeInstances: () => ({
-        Reservations: [
-          {
-            Instances: [
-              {
-                InstanceId: id,
-                State: { Name: "running" },
-                Placement: { AvailabilityZone: "us-east-1a" },
-                RootDeviceName: "/dev/xvda",
-                BlockDeviceMappings: [
-                  { DeviceName: "/dev/xvda", Ebs: { VolumeId: root, DeleteOnTermination: options.keepsFlag === true } },
-                ],
-              },
-            ],
-          },
-        ],
-      }),
-      ModifyInstanceAttribute: () => ({}),
     });
   }
 
   const replace = (client: FakeClient, snapshotId?: string): Promise<void> =>
     replaceRoot({
       clients: clientsWith("ec2", client),
-      instance: healthy,
+      instanceId: id,
       tags,
       token: "x",
-      volume: () => Promise.resolve({ volumeId: "vol-0new", snapshotId }),
+      volume: { device: "/dev/xvda", volumeId: "vol-0new", snapshotId },
       deadline: deadlineIn(5),
       pause,
       log: createLog(() => undefined),
@@ -199,16 +249,6 @@ describe("the replacement of a root volume", () => {
     await replace(client);
     const [input] = inputs(client, "CreateReplaceRootVolumeTask");
     assert.deepEqual([input?.["VolumeId"], input?.["DeleteReplacedRootVolume"]], ["vol-0new", false]);
-  });
-
-  it("keeps DeleteOnTermination as it was, by one call and only where it is lost", async () => {
-    const lost = ec2();
-    await replace(lost);
-    const [input] = inputs(lost, "ModifyInstanceAttribute");
-    assert.deepEqual(input?.["BlockDeviceMappings"], [{ DeviceName: "/dev/xvda", Ebs: { DeleteOnTermination: true } }]);
-    const kept = ec2({ keepsFlag: true });
-    await replace(kept);
-    assert.equal(inputs(kept, "ModifyInstanceAttribute").length, 0);
   });
 
   it("falls back from the volume to its snapshot where EC2 takes no volume, with another client token", async () => {

@@ -34,7 +34,7 @@ describe("a lease", () => {
 });
 
 describe("a lease's holder", () => {
-  const atWork: HolderState = { released: false, over: false, verdict: undefined, unresolved: true };
+  const atWork: HolderState = { released: false, over: false, verdict: undefined, settled: false, unresolved: true };
   const over: HolderState = { ...atWork, over: true };
   const table: [string, HolderState, LeaseAnswer][] = [
     ["that gave it back is passed by, whatever else is known", { ...atWork, released: true }, "free"],

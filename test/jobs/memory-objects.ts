@@ -1,9 +1,11 @@
 /** A recovery store in memory, and an S3 client in front of it that answers as S3 does. */
 import { Readable } from "node:stream";
-import type { Objects } from "../../jobs/store/objects";
+import type { Listed, Objects } from "../../jobs/store/objects";
 
 export class MemoryObjects implements Objects {
   readonly objects = new Map<string, string>();
+  /** When an object was written; now, where nothing else is said. */
+  readonly dates = new Map<string, Date>();
 
   get(key: string): Promise<string | undefined> {
     return Promise.resolve(this.objects.get(key));
@@ -15,8 +17,9 @@ export class MemoryObjects implements Objects {
     return Promise.resolve(standing === undefined || standing === body ? "created" : "exists");
   }
 
-  list(prefix: string): Promise<string[]> {
-    return Promise.resolve([...this.objects.keys()].filter((key) => key.startsWith(prefix)).sort());
+  list(prefix: string): Promise<Listed[]> {
+    const keys = [...this.objects.keys()].filter((key) => key.startsWith(prefix)).sort();
+    return Promise.resolve(keys.map((key) => ({ key, at: this.dates.get(key) ?? new Date() })));
   }
 }
 
@@ -64,7 +67,7 @@ export function fakeS3(objects: Map<string, string>, before: (name: string) => v
       const start = Number(ContinuationToken ?? 0);
       const more = start + 2 < keys.length;
       return {
-        Contents: keys.slice(start, start + 2).map((Key) => ({ Key })),
+        Contents: keys.slice(start, start + 2).map((Key) => ({ Key, LastModified: new Date() })),
         IsTruncated: more,
         ...(more ? { NextContinuationToken: String(start + 2) } : {}),
       };

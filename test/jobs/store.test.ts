@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { S3Client } from "@aws-sdk/client-s3";
-import { FactStore, openRunsOf } from "../../jobs/store/facts";
+import { FactStore, runsOf } from "../../jobs/store/facts";
 import { S3Objects } from "../../jobs/store/objects";
 import { deadlineIn } from "../../jobs/time";
 import { runId } from "../../run/ids";
@@ -98,14 +98,23 @@ describe("a fact", () => {
   });
 });
 
-describe("the open runs", () => {
-  it("are those that were opened and have no verdict", () => {
-    const keys = [
-      `runs/${run}/opened.json`,
-      `runs/${run}/verdict.json`,
-      `runs/${other}/opened.json`,
-      "runs/x/ticket.json",
-    ];
-    assert.deepEqual(openRunsOf(keys), [other]);
+describe("the runs of a store", () => {
+  const at = new Date("2026-01-02T03:04:05.678Z");
+  const third = runId("3b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed");
+  const fourth = runId("4b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed");
+  const listed = (...keys: string[]) => keys.map((key) => ({ key: `runs/${key}.json`, at }));
+
+  it("are open until they have a verdict or an operator has settled them", () => {
+    const keys = listed(`${run}/opened`, `${run}/verdict`, `${other}/opened`, `${third}/opened`, `${third}/resolution`);
+    assert.deepEqual(runsOf([...keys, ...listed("x/ticket")]).open, [other]);
+  });
+
+  it("are looked at, once they have ended, until nothing is left of them", () => {
+    const keys = [run, third, fourth].flatMap((each) => listed(`${each}/opened`, `${each}/verdict`));
+    const { ended } = runsOf([...keys, ...listed(`${third}/cleared`, `${other}/opened`)]);
+    assert.deepEqual(ended, [
+      { run, at },
+      { run: fourth, at },
+    ]);
   });
 });

@@ -13,6 +13,7 @@ import { acquire, leasedArns } from "../../jobs/lease";
 import { createLog } from "../../jobs/log";
 import { FactStore } from "../../jobs/store/facts";
 import { deadlineIn } from "../../jobs/time";
+import type { AttachedVolume } from "../../run/facts";
 import { runId } from "../../run/ids";
 import type { Plan } from "../../run/plan";
 import type { RunFacts } from "../../run/state";
@@ -23,6 +24,18 @@ export const instanceId = "i-0123456789abcdef0";
 const recoveryPoint = "rp-01gdg3gx59";
 const goodFiles = "a".repeat(64);
 const badFiles = "b".repeat(64);
+
+/** The live root, and what a volume in its place must be like. */
+export const liveVolume: AttachedVolume = {
+  device: "/dev/xvda",
+  volumeId: "vol-0live",
+  root: true,
+  deleteOnTermination: false,
+  type: "gp3",
+  size: 8,
+  encrypted: true,
+  tags: {},
+};
 
 interface FakeInstance {
   state: string;
@@ -53,10 +66,15 @@ export class World {
   /** Runs before each read of a fact that is not there: time passes only when somebody looks. */
   onLook: (key: string) => void = () => undefined;
   plan: Plan;
+  caFile = "/dev/null";
+  /** Clients that answer in place of this world's own. */
+  others: Partial<Clients> = {};
   readonly ec2: FakeClient;
   private readonly folder = mkdtempSync(join(tmpdir(), "jobs-"));
   private readonly path = process.env["PATH"];
-  private tasks: { id: string; volume: string; tags: object[] }[] = [];
+  private tasks: { id: string; tags: object[] }[] = [];
+  /** Ids of volumes and snapshots that were deleted. */
+  readonly deleted: string[] = [];
   private constructor(private readonly server: Server) {
     const { port } = server.address() as AddressInfo;
     this.plan = planFor(`http://127.0.0.1:${port}/`);
@@ -101,7 +119,7 @@ export class World {
     return {
       command,
       build: id,
-      caFile: "/dev/null",
+      caFile: this.caFile,
       plan: this.plan,
       clients: this.clients(),
       store: this.store,
@@ -126,11 +144,11 @@ export class World {
       at,
       kind: "instance",
       job: "j-01gdg3gx59",
-      rootVolumeId: "vol-0live",
+      volumes: [liveVolume],
       snapshotAt: at,
       files: goodFiles,
     });
-    await this.store.writeTarget(run, "server", "staged", { at, kind: "instance", recoveryPoint });
+    await this.store.writeTarget(run, "server", "staged", { at, kind: "instance", recoveryPoint, volumes: [] });
     await this.store.writeTarget(run, "server", "proven", { at, kind: "instance", compared: "x" });
     for (const arn of leasedArns(this)) await acquire({ ...this.build("protect:1"), run }, arn, deadlineIn(5));
     this.end("protect:1");
@@ -156,6 +174,7 @@ export class World {
       cloudwatch: give(new FakeClient({})),
       s3: give(new FakeClient({})),
       secrets: give(new FakeClient({})),
+      ...this.others,
     };
   }
 
@@ -182,9 +201,10 @@ export class World {
   private createSsm(): FakeClient {
     return new FakeClient({
       SendCommand: () => ({ Command: { CommandId: "c-own" } }),
-      GetCommandInvocation: () => {
-        const restored = this.instances[instanceId]?.root === "vol-0copy";
-        const good = restored ? !this.wrongFiles : this.status["vol-0live"] === 200;
+      GetCommandInvocation: ({ InstanceId }) => {
+        const root = this.instances[String(InstanceId)]?.root ?? "";
+        const restored = root === "vol-0copy" || root.startsWith("vol-0of");
+        const good = restored ? !this.wrongFiles : (this.status[root] ?? 200) === 200;
         return { Status: "Success", StandardOutputContent: `files ${good ? goodFiles : badFiles} 3\n` };
       },
       ListCommands: () => ({ Commands: this.commands.map((CommandId) => ({ CommandId, Status: "InProgress" })) }),
@@ -217,11 +237,21 @@ export class World {
       },
       StopInstances: () => (this.setCopy("stopped"), {}),
       TerminateInstances: () => (this.setCopy("terminated"), {}),
+      // Asked without ids: for those that were taken over from a copy, of which there are none yet.
       DescribeVolumes: ({ VolumeIds }) => ({
-        Volumes: ((VolumeIds ?? []) as string[]).map((VolumeId) => ({
-          VolumeId,
-          State: Object.values(this.instances).some(({ root }) => root === VolumeId) ? "in-use" : "available",
-        })),
+        Volumes: ((VolumeIds ?? []) as string[]).map((VolumeId) => {
+          const holder = Object.entries(this.instances).find(([, { root }]) => root === VolumeId)?.[0];
+          const { type: VolumeType, size: Size, encrypted: Encrypted } = liveVolume;
+          const Attachments = holder === undefined ? [] : [{ InstanceId: holder, State: "attached" }];
+          return {
+            VolumeId,
+            State: holder === undefined ? "available" : "in-use",
+            VolumeType,
+            Size,
+            Encrypted,
+            Attachments,
+          };
+        }),
       }),
       DetachVolume: () => {
         if (this.instances["i-0copy"] !== undefined) this.instances["i-0copy"].root = undefined;
@@ -234,11 +264,29 @@ export class World {
         return {};
       },
       ModifyInstanceAttribute: () => ({}),
-      CreateReplaceRootVolumeTask: ({ VolumeId, TagSpecifications }) => {
+      // What the engine `aws` calls: everything is there at once.
+      CreateSnapshots: ({ InstanceSpecification }) => {
+        const { InstanceId = "" } = InstanceSpecification as { InstanceId?: string };
+        const root = this.instances[InstanceId]?.root ?? "";
+        return { Snapshots: [{ SnapshotId: `snap-${root}`, VolumeId: root }] };
+      },
+      DescribeSnapshots: ({ SnapshotIds }) => ({
+        Snapshots: (SnapshotIds as string[]).map((SnapshotId) => ({
+          SnapshotId,
+          VolumeId: SnapshotId.slice("snap-".length),
+          State: "completed",
+          VolumeSize: liveVolume.size,
+          Tags: [{ Key: "protected-pipeline:run", Value: run }],
+        })),
+      }),
+      CreateVolume: ({ SnapshotId }) => ({ VolumeId: `vol-0of-${String(SnapshotId)}` }),
+      DeleteVolume: ({ VolumeId }) => (this.deleted.push(String(VolumeId)), {}),
+      DeleteSnapshot: ({ SnapshotId }) => (this.deleted.push(String(SnapshotId)), {}),
+      CreateReplaceRootVolumeTask: ({ InstanceId, VolumeId, TagSpecifications }) => {
         const id = `replacevol-${this.tasks.length}`;
         const [specification] = TagSpecifications as { Tags: object[] }[];
-        this.tasks.push({ id, volume: String(VolumeId), tags: specification?.Tags ?? [] });
-        const live = this.instances[instanceId];
+        this.tasks.push({ id, tags: specification?.Tags ?? [] });
+        const live = this.instances[String(InstanceId)];
         if (live !== undefined) live.root = String(VolumeId);
         return { ReplaceRootVolumeTask: { ReplaceRootVolumeTaskId: id, TaskState: "pending" } };
       },
@@ -296,6 +344,7 @@ function planFor(url: string): Plan {
         arn: `arn:aws:ec2:us-east-1:123456789012:instance/${instanceId}`,
         instanceId,
         paths: ["/opt/shop"],
+        volumes: "root",
       },
     ],
     deadlines: {
@@ -312,6 +361,8 @@ function planFor(url: string): Plan {
     alarms: [],
     soak: { seconds: 0, tolerance: 0 },
     writes: "continue",
+    healing: "always",
+    limits: { parallelTargets: 2, stageWorkers: 2 },
     mode: "heal",
     deployOnCreate: false,
     retentionDays: 7,

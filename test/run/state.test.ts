@@ -87,8 +87,9 @@ describe("the state of a run", () => {
     assert.deepEqual([...seen].sort(), [...states].sort());
   });
 
-  it("has a way to a verdict from everywhere", () => {
-    const settled = new Set([...reached].filter(([, shape]) => shape.verdict !== "none").map(([key]) => key));
+  it("has a way to an end from everywhere", () => {
+    const ended = (shape: Shape): boolean => shape.verdict !== "none" || shape.resolution;
+    const settled = new Set([...reached].filter(([, shape]) => ended(shape)).map(([key]) => key));
     for (let before = -1; before !== settled.size;) {
       before = settled.size;
       for (const [key, shape] of reached) {
@@ -99,9 +100,19 @@ describe("the state of a run", () => {
     assert.equal(settled.size, reached.size);
   });
 
-  it("allows nothing after the verdict", () => {
+  it("allows nothing after the verdict, but that an operator settles a healing that failed", () => {
     for (const shape of reached.values()) {
-      if (shape.verdict !== "none") assert.deepEqual(stateOfShape(shape).next, []);
+      if (shape.verdict === "none") continue;
+      const open = shape.verdict === "heal-failed" && !shape.resolution;
+      assert.deepEqual(stateOfShape(shape).next, open ? ["resolution"] : []);
+    }
+  });
+
+  it("allows nothing after an operator has settled it, and settling only where something was deployed", () => {
+    for (const shape of reached.values()) {
+      if (!shape.resolution) continue;
+      assert.deepEqual(stateOfShape(shape).next, []);
+      assert.equal(shape.admitted, "deploy");
     }
   });
 
@@ -134,9 +145,9 @@ describe("the state of a run", () => {
     assert.ok(healed.every(({ cutOver }) => cutOver === "all"));
   });
 
-  it("blocks its targets from the admission of a deploy to the verdict, and at no other time", () => {
+  it("blocks its targets from the admission of a deploy until it has a verdict or is settled, and at no other time", () => {
     for (const shape of reached.values()) {
-      const deployed = shape.admitted === "deploy" && shape.verdict === "none";
+      const deployed = shape.admitted === "deploy" && shape.verdict === "none" && !shape.resolution;
       assert.equal(isUnresolved(stateOfShape(shape).state), deployed, keyOf(shape));
     }
   });

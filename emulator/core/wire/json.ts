@@ -1,9 +1,11 @@
 import type { NormalizedSchema } from "@smithy/core/schema";
-import { buffer } from "node:stream/consumers";
+import { gunzipSync } from "node:zlib";
 import { AwsError, notImplemented } from "../definitions";
 import type { OperationModel, ServiceModel } from "../model";
 import { isPlainObject, memberSchema } from "../shapes";
+import { wholeBody } from "./body";
 import { readTimestamp, timestampFormat, writeTimestamp } from "./text";
+import { jsonRefusals } from "./refusals";
 import type { Wire, WireReply, WireRequest } from "./wire";
 
 /** awsJson 1.0 and 1.1: `X-Amz-Target: <service>.<operation>` and a JSON body. */
@@ -13,9 +15,9 @@ export function awsJson(version: "1.0" | "1.1"): Wire {
     "x-amzn-requestid": requestId,
   });
   return {
-    async read(model, request) {
+    read(model, request) {
       const operation = targetOf(model, request);
-      const body = await readJsonBody(request);
+      const body = readJsonBody(request);
       return { operation, input: readStruct(operation.input, body, operation.name) };
     },
     write(operation, output, requestId) {
@@ -25,14 +27,13 @@ export function awsJson(version: "1.0" | "1.1"): Wire {
     error: (error, requestId) => jsonError(error, headers(requestId)),
     missingMember: validationException,
     denied: { code: "AccessDeniedException", status: 400 },
-    refused: jsonRefused,
+    throttled: rateExceeded,
+    refused: jsonRefusals,
+    streams: false,
   };
 }
 
-export const jsonRefused = {
-  expired: { code: "ExpiredTokenException", status: 400 },
-  unknown: { code: "UnrecognizedClientException", status: 400 },
-};
+export const rateExceeded = { code: "ThrottlingException", status: 400, message: "Rate exceeded" };
 
 /** The words of services whose front end checks input against the model. */
 export const validationException = {
@@ -57,8 +58,10 @@ function targetOf(model: ServiceModel, request: WireRequest): OperationModel {
   return operation;
 }
 
-export async function readJsonBody(request: WireRequest): Promise<unknown> {
-  const bytes = await buffer(request.stream);
+export function readJsonBody(request: WireRequest): unknown {
+  const sent = wholeBody(request);
+  // Clients compress what is large, where the model of the operation allows it (PutMetricData).
+  const bytes = request.headers["content-encoding"] === "gzip" ? gunzipSync(sent) : sent;
   if (bytes.length === 0) return {};
   try {
     return JSON.parse(bytes.toString("utf8"));

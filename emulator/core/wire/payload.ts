@@ -1,4 +1,4 @@
-import { type Readable, Transform, type TransformCallback } from "node:stream";
+import { Readable, Transform, type TransformCallback } from "node:stream";
 import { AwsError, notImplemented } from "../definitions";
 import type { OperationModel } from "../model";
 import { memberSchema } from "../shapes";
@@ -18,11 +18,13 @@ export function bodyOf(operation: OperationModel, request: WireRequest, input: R
   const encodings = (header(request, "content-encoding") ?? "").split(",").map((encoding) => encoding.trim());
   const chunked = digest.startsWith("STREAMING-") || encodings.includes("aws-chunked");
   const expected = expectedChecksums(request, digest);
-  if (!chunked) return join(request.stream, new VerifiedPayload(expected));
+  const sent = request.body instanceof Readable ? request.body : Readable.from([request.body]);
+  if (!chunked) return join(sent, new VerifiedPayload(expected));
   const length = header(request, "x-amz-decoded-content-length");
   describeDecoded(input, encodings, memberSchema(operation.input, "ContentLength") && length);
   const trailer = header(request, "x-amz-trailer");
-  return join(request.stream, new ChunkedPayload(expected, trailer));
+  describeTrailer(operation, input, trailer);
+  return join(sent, new ChunkedPayload(expected, trailer, length === undefined ? undefined : Number(length)));
 }
 
 /** What the caller says of the payload is meant without the framing. */
@@ -36,6 +38,17 @@ function describeDecoded(
   const remaining = encodings.filter((encoding) => encoding !== "aws-chunked");
   if (remaining.length === 0) delete input.ContentEncoding;
   else input.ContentEncoding = remaining.join(",");
+}
+
+/** A checksum that comes behind the body is kept like one that is announced in front of it. */
+function describeTrailer(operation: OperationModel, input: Record<string, unknown>, trailer: string | undefined): void {
+  const algorithm = algorithmOf(trailer);
+  if (algorithm === undefined || !memberSchema(operation.input, "ChecksumAlgorithm")) return;
+  input.ChecksumAlgorithm ??= algorithm.toUpperCase();
+}
+
+function algorithmOf(trailer: string | undefined): string | undefined {
+  return /^x-amz-checksum-(\w+)$/.exec(trailer ?? "")?.[1];
 }
 
 function header(request: WireRequest, name: string): string | undefined {
@@ -147,13 +160,16 @@ class ChunkedPayload extends Transform {
   private line = Buffer.alloc(0);
   private readonly trailing: { readonly name: string; readonly running: Checksum } | undefined;
   private trailers = new Map<string, string>();
+  private received = 0;
 
   constructor(
     private readonly expected: readonly ExpectedChecksum[],
     trailer: string | undefined,
+    /** How many bytes there are without the framing, as far as the caller says so. */
+    private readonly length: number | undefined,
   ) {
     super();
-    const algorithm = /^x-amz-checksum-(\w+)$/.exec(trailer ?? "")?.[1];
+    const algorithm = algorithmOf(trailer);
     if (trailer !== undefined && algorithm === undefined) throw notImplemented(`the trailer ${trailer}`);
     this.trailing =
       trailer !== undefined && algorithm !== undefined
@@ -172,7 +188,8 @@ class ChunkedPayload extends Transform {
   }
 
   override _flush(done: TransformCallback): void {
-    if (this.state !== "end" && this.state !== "trailers") {
+    const isWhole = this.length === undefined || this.length === this.received;
+    if (!isWhole || (this.state !== "end" && this.state !== "trailers")) {
       done(incomplete());
       return;
     }
@@ -190,6 +207,7 @@ class ChunkedPayload extends Transform {
     for (const { running } of this.expected) running.update(data);
     this.trailing?.running.update(data);
     this.push(data);
+    this.received += data.length;
     this.remaining -= data.length;
     if (this.remaining === 0) this.state = "data-end";
     return chunk.subarray(data.length);

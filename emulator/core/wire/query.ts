@@ -1,8 +1,9 @@
 import type { NormalizedSchema } from "@smithy/core/schema";
-import { text } from "node:stream/consumers";
 import { AwsError, notImplemented } from "../definitions";
 import type { ServiceModel } from "../model";
+import { wholeBody } from "./body";
 import { readText } from "./text";
+import { ec2Refusals, queryRefusals } from "./refusals";
 import type { Wire, WireCall, WireRequest } from "./wire";
 import { escapeXml, writeXmlMembers, xmlHeaders } from "./xml";
 
@@ -44,10 +45,9 @@ export function awsQuery(namespace: string): Wire {
         `1 validation error detected: Value null at '${path}' failed to satisfy constraint: Member must not be null`,
     },
     denied: { code: "AccessDenied", status: 403 },
-    refused: {
-      expired: { code: "ExpiredToken", status: 403 },
-      unknown: { code: "InvalidClientTokenId", status: 403 },
-    },
+    throttled: { code: "Throttling", status: 400, message: "Rate exceeded" },
+    refused: queryRefusals,
+    streams: false,
   };
 }
 
@@ -74,10 +74,9 @@ export function ec2Query(namespace: string): Wire {
       message: (path) => `The request must contain the parameter ${path}`,
     },
     denied: { code: "UnauthorizedOperation", status: 403 },
-    refused: {
-      expired: { code: "RequestExpired", status: 400 },
-      unknown: { code: "AuthFailure", status: 401 },
-    },
+    throttled: { code: "RequestLimitExceeded", status: 503, message: "Request limit exceeded." },
+    refused: ec2Refusals,
+    streams: false,
   };
 }
 
@@ -110,8 +109,8 @@ function numbered(node: FormNode): readonly FormNode[] {
   return keys.sort((a, b) => Number(a) - Number(b)).map((key) => node.children.get(key) ?? { children: new Map() });
 }
 
-async function readForm(model: ServiceModel, request: WireRequest, dialect: Dialect): Promise<WireCall> {
-  const form = new URLSearchParams(await text(request.stream));
+function readForm(model: ServiceModel, request: WireRequest, dialect: Dialect): WireCall {
+  const form = new URLSearchParams(wholeBody(request).toString("utf8"));
   for (const [key, value] of request.query) form.append(key, value);
   const name = form.get("Action");
   if (!name) throw new AwsError("MissingAction", "The request must contain the parameter Action");

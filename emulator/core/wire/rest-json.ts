@@ -1,5 +1,6 @@
 import type { OperationModel } from "../model";
-import { jsonError, readJsonBody, readStruct, validationException, writeStruct } from "./json";
+import { jsonError, rateExceeded, readJsonBody, readStruct, validationException, writeStruct } from "./json";
+import { restJsonRefusals } from "./refusals";
 import { findRestOperation, placeOf, readBindings, writeBindings } from "./rest";
 import type { Wire } from "./wire";
 
@@ -10,12 +11,12 @@ export function restJson(): Wire {
     "x-amzn-requestid": requestId,
   });
   return {
-    async read(model, request) {
+    read(model, request) {
       const { operation, labels } = findRestOperation(model, request);
       const bound = readBindings(operation, labels, request);
       const body = operation.input.isUnitSchema()
         ? {}
-        : readStruct(operation.input, await readJsonBody(request), operation.name);
+        : readStruct(operation.input, readJsonBody(request), operation.name);
       return { operation, input: { ...body, ...bound } };
     },
     write(operation, output, requestId) {
@@ -30,10 +31,9 @@ export function restJson(): Wire {
     error: (error, requestId) => jsonError(error, headers(requestId)),
     missingMember: validationException,
     denied: { code: "AccessDeniedException", status: 403 },
-    refused: {
-      expired: { code: "ExpiredTokenException", status: 403 },
-      unknown: { code: "UnrecognizedClientException", status: 403 },
-    },
+    throttled: { ...rateExceeded, status: 429 },
+    refused: restJsonRefusals,
+    streams: false,
   };
 }
 

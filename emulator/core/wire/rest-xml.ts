@@ -6,6 +6,7 @@ import { AwsError } from "../definitions";
 import type { OperationModel } from "../model";
 import { bodyOf } from "./payload";
 import { findRestOperation, placeOf, readBindings, writeBindings } from "./rest";
+import { s3Refusals } from "./refusals";
 import type { Wire, WireReply, WireRequest } from "./wire";
 import { escapeXml, writeElement, writeXmlMembers } from "./xml";
 
@@ -51,10 +52,9 @@ export function restXml(namespace: string): Wire {
       message: (path) => `Missing required parameter for this request: ${path}`,
     },
     denied: { code: "AccessDenied", status: 403 },
-    refused: {
-      expired: { code: "ExpiredToken", status: 400 },
-      unknown: { code: "InvalidAccessKeyId", status: 403 },
-    },
+    throttled: { code: "SlowDown", status: 503, message: "Please reduce your request rate." },
+    refused: s3Refusals,
+    streams: true,
   };
 }
 

@@ -4,6 +4,7 @@ import type { AwsError, Protocol } from "../definitions";
 import type { OperationModel, ServiceModel } from "../model";
 import { awsJson } from "./json";
 import { awsQuery, ec2Query } from "./query";
+import type { Refusal, Refusals } from "./refusals";
 import { restJson } from "./rest-json";
 import { restXml } from "./rest-xml";
 
@@ -14,7 +15,8 @@ export interface WireRequest {
   readonly path: string;
   readonly query: ReadonlyMap<string, string>;
   readonly headers: IncomingHttpHeaders;
-  readonly stream: Readable;
+  /** Read whole, or the stream itself for a wire that streams. */
+  readonly body: Buffer | Readable;
 }
 
 export interface WireReply {
@@ -28,23 +30,22 @@ export interface WireCall {
   readonly input: Record<string, unknown>;
 }
 
-export interface Refusal {
-  readonly code: string;
-  readonly status: number;
-}
-
 /** One of AWS's protocols, driven by the service's own schemas. */
 export interface Wire {
   /** Finds the operation and reads its input. Throws an {@link AwsError} for what it cannot read. */
-  read(model: ServiceModel, request: WireRequest): Promise<WireCall>;
+  read(model: ServiceModel, request: WireRequest): WireCall | Promise<WireCall>;
   write(operation: OperationModel, output: Record<string, unknown>, requestId: string): WireReply;
   error(error: AwsError, requestId: string): WireReply;
   /** The code with which services of this protocol refuse a call that misses a required member. */
   readonly missingMember: { readonly code: string; readonly message: (path: string) => string };
   /** The code and status with which services of this protocol deny a call. */
   readonly denied: Refusal;
-  /** The codes with which they refuse keys that expired, and keys that they do not know. */
-  readonly refused: { readonly expired: Refusal; readonly unknown: Refusal };
+  /** With what they refuse a caller that asks too often. */
+  readonly throttled: Refusal & { readonly message: string };
+  /** With what they refuse a request whose keys or signature do not hold. */
+  readonly refused: Refusals;
+  /** Whether payloads are read while they come in, as S3 does; else they are read whole first. */
+  readonly streams: boolean;
 }
 
 /** The wire of a service. XML services name their namespace. */

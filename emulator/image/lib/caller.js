@@ -91,7 +91,12 @@ async function call(service, method, path, { query = {}, headers = {}, body } = 
   const caller = await credentials();
   const again = body === undefined || Buffer.isBuffer(body) || typeof body === "string";
   for (let attempt = 1; ; attempt++) {
-    const response = await exchange(method, url, signed(service, method, url, headers, caller), body);
+    const response = await exchange(
+      method,
+      url,
+      signed(service, method, url, headers, payloadHash(body), caller),
+      body,
+    );
     const busy = response.statusCode === 429 || response.statusCode >= 500;
     if (!busy || response.statusCode === 501 || !again || attempt === ATTEMPTS) return response;
     response.resume();
@@ -99,14 +104,20 @@ async function call(service, method, path, { query = {}, headers = {}, body } = 
   }
 }
 
-/** Signature version 4; the payload is not signed, as it may be a stream. */
-function signed(service, method, url, headers, { id, secret, token }) {
+/** A stream cannot be hashed before it is sent: S3 takes it unsigned. */
+function payloadHash(body = "") {
+  const whole = Buffer.isBuffer(body) || typeof body === "string";
+  return whole ? createHash("sha256").update(body).digest("hex") : "UNSIGNED-PAYLOAD";
+}
+
+/** Signature version 4. */
+function signed(service, method, url, headers, hash, { id, secret, token }) {
   const stamp = new Date().toISOString().replace(/[-:]|\.\d+/g, "");
   const scope = `${stamp.slice(0, 8)}/${region()}/${service}/aws4_request`;
   const all = {
     ...Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), String(value)])),
     host: url.host,
-    "x-amz-content-sha256": "UNSIGNED-PAYLOAD",
+    "x-amz-content-sha256": hash,
     "x-amz-date": stamp,
     ...(token === undefined || token === "" ? {} : { "x-amz-security-token": token }),
   };
@@ -114,7 +125,7 @@ function signed(service, method, url, headers, { id, secret, token }) {
   const listed = names.join(";");
   const sorted = [...url.searchParams].map(([name, value]) => `${escape(name)}=${escape(value)}`).sort();
   const lines = names.map((name) => `${name}:${all[name].trim()}\n`).join("");
-  const canonical = [method, url.pathname, sorted.join("&"), lines, listed, "UNSIGNED-PAYLOAD"].join("\n");
+  const canonical = [method, url.pathname, sorted.join("&"), lines, listed, hash].join("\n");
   const digest = createHash("sha256").update(canonical).digest("hex");
   const key = scope
     .split("/")

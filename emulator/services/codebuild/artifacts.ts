@@ -26,17 +26,23 @@ function plain(pattern: string): string {
 /**
  * The files of an artifact on this machine. The base directory may be a pattern; what it matches is not part of the
  * names.
+ * @returns the files, and how many base folders there are
  * @param source folder of the host that is the build's source folder
  * @param visible folder of the host that nothing may be taken from outside of: links could lead there
  */
-export function collectFiles(spec: ArtifactFiles, source: string, visible: string): ZipEntry[] {
+export function collectFiles(
+  spec: ArtifactFiles,
+  source: string,
+  visible: string,
+): { readonly folders: number; readonly files: ZipEntry[] } {
   const entries = new Map<string, ZipEntry>();
-  for (const base of baseFolders(spec.baseDirectory, source)) {
+  const folders = baseFolders(spec.baseDirectory, source);
+  for (const base of folders) {
     for (const { file, name } of chooseFiles(listFiles(base, visible), spec)) {
       entries.set(name, { file: path.join(base, file), name });
     }
   }
-  return [...entries.values()];
+  return { folders: folders.length, files: [...entries.values()] };
 }
 
 function baseFolders(baseDirectory: string, source: string): string[] {

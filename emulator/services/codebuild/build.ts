@@ -5,45 +5,49 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { randomInt } from "node:crypto";
 import type { Build, BuildPhaseType, PhaseContext, Project, StatusType } from "@aws-sdk/client-codebuild";
-import { AwsError, type Cloud, type CredentialsEndpoint, type Principal } from "../../core/definitions";
+import {
+  AwsError,
+  type BuildFault,
+  type Cloud,
+  type CredentialsEndpoint,
+  type Principal,
+} from "../../core/definitions";
 import type { Machine } from "../../machines/machine";
 import { bootMachine } from "../../machines/namespaces";
-import { collectFiles } from "./artifacts";
-import { BuildspecError, parseBuildspec, type ArtifactFiles, type Buildspec, type CommandPhase } from "./buildspec";
+import { BuildspecError, parseBuildspec, type Buildspec, type CommandPhase } from "./buildspec";
 import { layeredVariables, resolveEnvironment, VariableError, type Variable } from "./environment";
 import { emitBuildState, emitPhaseChange } from "./events";
 import { BuildLog, type LogTarget } from "./log";
-import { checkVpc, hasNetwork } from "./network";
-import { digests, putFile, saveObject } from "./objects";
+import { buildNetwork, checkVpc } from "./network";
+import { saveObject } from "./objects";
+import { ownVariables, regionVariables } from "./own-variables";
+import { asPhaseError, PhaseError } from "./phase-error";
+import type { Place } from "./queue";
 import { CommandShell } from "./shell";
 import type { NamedObject } from "./store";
-import { unzip, zip } from "./zip";
+import { uploadArtifacts, type Output } from "./upload";
+import { unzip } from "./zip";
 
 /** What a build is to do, with project and overrides already merged. */
 export interface BuildPlan {
+  /** Its `source.buildspec` is inline text, a path below the source folder, or nothing for `buildspec.yml`. */
   readonly project: Project;
   /** The build's role, assumed. */
   readonly role: Principal;
-  /** Primary source first; empty for NO_SOURCE. */
+  /** Sources and outputs are artifacts of a pipeline. */
+  readonly fromPipeline: boolean;
+  /** The primary source is the one without a name, or the pipeline's first; empty for NO_SOURCE alone. */
   readonly sources: readonly NamedObject[];
   /** What CodePipeline says that the primary source's revision is. */
   readonly revision?: string;
-  /** Inline text, a path below the source folder, or nothing for `buildspec.yml`. */
-  readonly buildspec: string | undefined;
   readonly projectVariables: readonly Variable[];
   readonly overrideVariables: readonly Variable[];
-  readonly outputs: BuildOutputs;
+  readonly outputs: readonly Output[];
   readonly log: LogTarget | undefined;
 }
 
-export type BuildOutputs =
-  | { readonly type: "none" }
-  /** By name; a single one is the `artifacts` section, several are secondary artifacts. */
-  | { readonly type: "pipeline"; readonly objects: readonly NamedObject[] }
-  | { readonly type: "s3"; readonly bucket: string; readonly key: string; readonly packaging: "NONE" | "ZIP" };
-
 /** How a build ends that does not end by itself. */
-export type Ending = "STOPPED" | "TIMED_OUT" | "FAULT";
+export type Ending = BuildFault["status"];
 
 type Step = "PROVISIONING" | "DOWNLOAD_SOURCE" | "INSTALL" | "PRE_BUILD" | "BUILD" | "POST_BUILD" | "UPLOAD_ARTIFACTS";
 
@@ -69,24 +73,13 @@ const commandSteps: Readonly<Partial<Record<Step, CommandPhase>>> = {
 };
 
 /** Phases whose success is not worth a line of the service's. */
-const silentPhases: ReadonlySet<BuildPhaseType> = new Set(["PROVISIONING", "FINALIZING"]);
+const silentPhases: ReadonlySet<BuildPhaseType> = new Set(["SUBMITTED", "QUEUED", "PROVISIONING", "FINALIZING"]);
 
 interface Outcome {
   readonly status: StatusType;
   readonly contexts: readonly PhaseContext[];
   /** Where the phase's own `on-failure` decides. */
   readonly next?: Step | undefined;
-}
-
-/** A phase that failed for a reason that the service has a code for. */
-class PhaseError extends Error {
-  override readonly name = "PhaseError";
-  constructor(
-    readonly statusCode: string,
-    message: string,
-  ) {
-    super(message);
-  }
 }
 
 const INSIDE = "/codebuild";
@@ -101,11 +94,13 @@ export class BuildRun {
   private readonly abort = new AbortController();
   private readonly log: BuildLog;
   private readonly directory: string;
-  private readonly sourceFolders: readonly string[];
+  private readonly sources: readonly Source[];
   private ending: Ending | undefined;
   private machine: Machine | undefined;
   private shell: CommandShell | undefined;
   private credentials: (CredentialsEndpoint & { end(): void }) | undefined;
+  /** False in a subnet without a way out. */
+  private network = true;
   private spec = EMPTY_SPEC;
   private unexportable: ReadonlySet<string> = new Set();
   private failed = false;
@@ -115,12 +110,11 @@ export class BuildRun {
     private readonly cloud: Cloud,
     readonly build: Build,
     private readonly plan: BuildPlan,
+    private readonly place: Place,
   ) {
     this.id = build.id ?? "";
     this.directory = path.join(cloud.directory, "codebuild", this.uuid);
-    this.sourceFolders = (plan.sources.length === 0 ? [undefined] : plan.sources).map(
-      () => `${INSIDE}/output/src${randomInt(1e8, 1e9)}/src`,
-    );
+    this.sources = sourcesOf(plan);
     this.log = new BuildLog(cloud, plan.role, plan.log);
     this.finished = new Promise((resolve) => (this.finish = resolve));
   }
@@ -133,12 +127,15 @@ export class BuildRun {
   async run(): Promise<void> {
     try {
       emitBuildState(this.cloud, this.build);
-      this.passed("SUBMITTED");
-      this.passed("QUEUED");
-      this.watchDeadline();
-      let step: Step | undefined = "PROVISIONING";
-      while (step !== undefined && this.ending === undefined) step = await this.take(step);
-      await this.finalize();
+      await this.phase("SUBMITTED", () => Promise.resolve(succeeded));
+      if (this.ending === undefined) await this.phase("QUEUED", () => this.queue());
+      if (this.ending === undefined) {
+        this.watchDeadline();
+        let step: Step | undefined = "PROVISIONING";
+        while (step !== undefined && this.ending === undefined) step = await this.take(step);
+        await this.phase("FINALIZING", () => this.finalize());
+      }
+      await this.complete();
     } finally {
       this.finish();
     }
@@ -146,19 +143,36 @@ export class BuildRun {
 
   /** Ends the build at once: every process is killed, no further command runs. Resolves when it is over. */
   async end(ending: Ending): Promise<void> {
-    if (this.ending === undefined && this.build.buildComplete !== true) {
-      this.ending = ending;
-      this.abort.abort();
-      this.shell?.kill();
-      await this.machine?.stop();
-    }
+    this.interrupt(ending);
     await this.finished;
   }
 
+  private interrupt(ending: Ending): void {
+    if (this.ending !== undefined || this.build.buildComplete === true) return;
+    this.ending = ending;
+    this.abort.abort();
+    this.shell?.kill();
+    if (this.machine !== undefined) this.cloud.background(`machine of build ${this.id}`, this.machine.stop());
+  }
+
+  /** Waits for the build's turn, as long as the project lets it. */
+  private async queue(): Promise<Outcome> {
+    const interrupted = new Promise<void>((resolve) => this.abort.signal.addEventListener("abort", () => resolve()));
+    const turn = new AbortController();
+    this.cloud.clock.sleep((this.build.queuedTimeoutInMinutes ?? 480) * 60_000, turn.signal).then(
+      () => this.interrupt("TIMED_OUT"),
+      () => undefined,
+    );
+    await Promise.race([this.place.entered, interrupted]);
+    turn.abort();
+    return succeeded;
+  }
+
+  /** The time in the queue does not count. */
   private watchDeadline(): void {
     const milliseconds = (this.build.timeoutInMinutes ?? 60) * 60_000;
     this.cloud.clock.sleep(milliseconds, this.abort.signal).then(
-      () => this.cloud.background(`time-out of build ${this.id}`, this.end("TIMED_OUT")),
+      () => this.interrupt("TIMED_OUT"),
       // The build was over before, or the emulator closes.
       () => undefined,
     );
@@ -175,7 +189,7 @@ export class BuildRun {
   private async work(step: Step): Promise<Outcome> {
     if (step === "PROVISIONING") await this.provision();
     if (step === "DOWNLOAD_SOURCE") await this.downloadSource();
-    if (step === "UPLOAD_ARTIFACTS") await this.uploadArtifacts();
+    if (step === "UPLOAD_ARTIFACTS") await this.upload();
     return succeeded;
   }
 
@@ -184,8 +198,11 @@ export class BuildRun {
     this.build.currentPhase = phaseType;
     const phases = (this.build.phases ??= []);
     const index = phases.push({ phaseType, startTime }) - 1;
-    const own = await work().catch((error: unknown) => failure(error));
-    const outcome = phaseType === "FINALIZING" ? own : this.overruled(own);
+    const struck = this.strike(phaseType);
+    // Nothing of a phase happens before which the build was killed, but for what ends it.
+    const own =
+      struck && phaseType !== "FINALIZING" ? succeeded : await work().catch((error: unknown) => failure(error));
+    const outcome = phaseType === "FINALIZING" && !struck ? own : this.overruled(own);
     const endTime = this.cloud.clock.now();
     const contexts = outcome.contexts.map(({ statusCode, message }) => ({
       statusCode,
@@ -197,6 +214,17 @@ export class BuildRun {
     if (!silentPhases.has(phaseType) || outcome.status !== "SUCCEEDED") this.logCompleted(phaseType, outcome);
     emitPhaseChange(this.cloud, this.build, phase);
     return outcome;
+  }
+
+  /** Whether a fault kills the build before this phase. */
+  private strike(phase: BuildPhaseType): boolean {
+    const fault = this.cloud.faults.at("codebuild.phase", { ...this.names(), phase });
+    if (fault !== undefined) this.interrupt(fault.status);
+    return fault !== undefined;
+  }
+
+  private names(): { readonly project: string; readonly build: string } {
+    return { project: this.build.projectName ?? "", build: this.id };
   }
 
   /** What was cut short has the status of the cut, whatever the interrupted work says. */
@@ -213,12 +241,6 @@ export class BuildRun {
     }
   }
 
-  private passed(phaseType: BuildPhaseType): void {
-    const now = this.cloud.clock.now();
-    const phase = { phaseType, phaseStatus: "SUCCEEDED", startTime: now, endTime: now, durationInSeconds: 0 } as const;
-    (this.build.phases ??= []).push(phase);
-  }
-
   private markFailed(): void {
     if (this.failed) return;
     this.failed = true;
@@ -230,10 +252,10 @@ export class BuildRun {
     await this.openLog();
     const vpc = project.vpcConfig?.vpcId === undefined ? undefined : project.vpcConfig;
     if (vpc !== undefined) await asPhaseError("VPC_CLIENT_ERROR", "", () => checkVpc(this.cloud, role, vpc));
-    const network = vpc === undefined || (await hasNetwork(this.cloud, vpc));
+    const network = await buildNetwork(this.cloud, vpc);
+    this.network = network !== false;
     fs.mkdirSync(this.host(`${INSIDE}/readonly`), { recursive: true });
     fs.mkdirSync(path.join(this.directory, "machine"), { recursive: true });
-    this.credentials = this.cloud.credentialsEndpoint(role);
     const machine = await bootMachine({
       hostname: this.uuid.slice(0, 12),
       directory: path.join(this.directory, "machine"),
@@ -245,7 +267,7 @@ export class BuildRun {
     this.machine = machine;
     // It may have been stopped while the machine was starting.
     if (this.ending !== undefined) await machine.stop();
-    for (const line of ["Running on CodeBuild On-demand", "Waiting for agent ping", "Phase is DOWNLOAD_SOURCE"]) {
+    for (const line of ["Running on CodeBuild On-demand", "Waiting for agent ping", "Waiting for DOWNLOAD_SOURCE"]) {
       this.log.container(line);
     }
   }
@@ -265,44 +287,62 @@ export class BuildRun {
   }
 
   private async downloadSource(): Promise<void> {
-    for (const folder of this.sourceFolders) fs.mkdirSync(this.host(folder), { recursive: true });
-    this.log.container(`CODEBUILD_SRC_DIR=${this.sourceFolders[0]}`);
-    for (const [index, source] of this.plan.sources.entries()) await this.download(source, index);
+    this.log.container("Phase is DOWNLOAD_SOURCE");
+    for (const { folder } of this.sources) fs.mkdirSync(this.host(folder), { recursive: true });
+    this.log.container(`CODEBUILD_SRC_DIR=${this.sourceFolder}`);
+    for (const source of this.sources) await this.download(source);
     this.spec = this.readBuildspec();
     this.log.container("Processing environment variables");
     const environment = await this.environment();
-    this.log.container(`Moving to directory ${this.sourceFolders[0]}`);
+    this.log.container(`Moving to directory ${this.sourceFolder}`);
     this.logPhases();
     this.shell = this.makeShell(environment);
     if (this.failed) this.shell.carry("CODEBUILD_BUILD_SUCCEEDING", "0");
   }
 
-  private async download(source: NamedObject, index: number): Promise<void> {
-    const file = path.join(this.directory, `source-${index}.zip`);
-    const what = index === 0 ? "primary source" : `secondary source ${source.name}`;
-    const version = source.versionId ?? `arn:aws:s3:::${source.bucket}/${source.key}`;
-    const versionId = await asPhaseError("CLIENT_ERROR", ` for ${what} and source version ${version}`, () =>
-      saveObject(this.cloud, this.plan.role, source, file),
+  private async download({ object, folder, name }: Source): Promise<void> {
+    if (object === undefined) return;
+    const file = path.join(this.directory, "source.zip");
+    const primary = folder === this.sourceFolder;
+    const version = object.versionId ?? `arn:aws:s3:::${object.bucket}/${object.key}`;
+    const which = ` for ${primary ? "primary source" : `secondary source ${name}`} and source version ${version}`;
+    this.checkRoute("s3", which);
+    const versionId = await asPhaseError("CLIENT_ERROR", which, () =>
+      saveObject(this.cloud, this.plan.role, object, file),
     );
     const resolved = this.plan.revision ?? versionId;
-    if (index === 0 && resolved !== undefined) this.build.resolvedSourceVersion = resolved;
+    if (primary && resolved !== undefined) this.build.resolvedSourceVersion = resolved;
     try {
-      await unzip(file, this.host(this.sourceFolders[index] ?? ""));
+      await unzip(file, this.host(folder));
     } catch (error) {
-      throw new PhaseError("CLIENT_ERROR", `${errorMessage(error)} for ${what} and source version ${version}`);
+      throw new PhaseError("CLIENT_ERROR", `${errorMessage(error)}${which}`);
     } finally {
       fs.rmSync(file, { force: true });
     }
   }
 
+  /** The build's agent runs in the build's subnet: without a way out it reaches no more than the build's commands do. */
+  private checkRoute(service: string, suffix = ""): void {
+    if (this.network) return;
+    const { region } = this.cloud;
+    throw new PhaseError(
+      "CLIENT_ERROR",
+      `RequestError: send request failed caused by: dial tcp: ${service}.${region}.amazonaws.com: i/o timeout${suffix}`,
+    );
+  }
+
+  private get sourceFolder(): string {
+    return this.sources[0]?.folder ?? "/";
+  }
+
   private readBuildspec(): Buildspec {
-    const { buildspec } = this.plan;
+    const { buildspec } = this.plan.project.source ?? {};
     if (isInline(buildspec)) {
       this.log.container(`YAML location is ${INSIDE}/readonly/buildspec.yml`);
       fs.writeFileSync(this.host(`${INSIDE}/readonly/buildspec.yml`), buildspec);
       return parseBuildspec(buildspec);
     }
-    const location = path.posix.join(this.sourceFolders[0] ?? "", buildspec ?? "buildspec.yml");
+    const location = path.posix.join(this.sourceFolder, buildspec ?? "buildspec.yml");
     this.log.container(`YAML location is ${location}`);
     const file = this.host(location);
     if (!fs.existsSync(file)) throw new BuildspecError("YAML file does not exist");
@@ -310,47 +350,24 @@ export class BuildRun {
   }
 
   private async environment(): Promise<Record<string, string>> {
-    const { projectVariables, overrideVariables, role } = this.plan;
+    const { projectVariables, overrideVariables, role, project, log } = this.plan;
     const variables = layeredVariables(this.spec, projectVariables, overrideVariables);
-    const project = new Set([...projectVariables, ...overrideVariables].map(({ name }) => name));
-    const resolved = await resolveEnvironment(this.cloud, role, variables, project);
-    this.unexportable = resolved.private;
-    this.log.mask([...resolved.secrets, this.credentials?.AWS_CONTAINER_AUTHORIZATION_TOKEN ?? ""]);
-    return { ...this.regionVariables(), ...resolved.values, ...this.codebuildVariables() };
-  }
-
-  private regionVariables(): Record<string, string> {
+    if (variables.some(({ type }) => type === "PARAMETER_STORE")) this.checkRoute("ssm");
+    if (variables.some(({ type }) => type === "SECRETS_MANAGER")) this.checkRoute("secretsmanager");
+    const given = new Set([...projectVariables, ...overrideVariables].map(({ name }) => name));
+    const resolved = await resolveEnvironment(this.cloud, role, variables, given);
     const { region, endpoint } = this.cloud;
-    return { AWS_REGION: region, AWS_DEFAULT_REGION: region, AWS_ENDPOINT_URL: endpoint, HOME: "/root" };
-  }
-
-  /** "Environment variables in build environments"; with those that containers find their credentials by. */
-  private codebuildVariables(): Record<string, string> {
-    const { build, cloud, plan, sourceFolders } = this;
-    const secondary = plan.sources.slice(1).map(({ name }, index) => [name, sourceFolders[index + 1] ?? ""] as const);
-    const { AWS_CONTAINER_CREDENTIALS_FULL_URI = "", AWS_CONTAINER_AUTHORIZATION_TOKEN = "" } = this.credentials ?? {};
-    return {
-      AWS_CONTAINER_CREDENTIALS_FULL_URI,
-      AWS_CONTAINER_AUTHORIZATION_TOKEN,
-      AWS_EXECUTION_ENV: "AWS_ECS_EC2",
-      CODEBUILD_BUILD_ARN: build.arn ?? "",
-      CODEBUILD_BUILD_ID: this.id,
-      CODEBUILD_BUILD_IMAGE: build.environment?.image ?? "",
-      CODEBUILD_BUILD_NUMBER: String(build.buildNumber ?? ""),
-      CODEBUILD_BUILD_SUCCEEDING: "1",
-      CODEBUILD_BUILD_URL: `https://${cloud.region}.console.aws.amazon.com/codebuild/home?region=${cloud.region}#/builds/${this.id}/view/new`,
-      CODEBUILD_CI: "true",
-      CODEBUILD_INITIATOR: build.initiator ?? "",
-      CODEBUILD_KMS_KEY_ID: build.encryptionKey ?? "",
-      CODEBUILD_LOG_PATH: plan.log?.stream ?? "",
-      CODEBUILD_PROJECT_ARN: plan.project.arn ?? "",
-      ...(build.resolvedSourceVersion && { CODEBUILD_RESOLVED_SOURCE_VERSION: build.resolvedSourceVersion }),
-      CODEBUILD_SOURCE_REPO_URL: build.source?.location ?? "",
-      CODEBUILD_SOURCE_VERSION: build.sourceVersion ?? "",
-      CODEBUILD_SRC_DIR: sourceFolders[0] ?? "",
-      ...Object.fromEntries(secondary.map(([name, folder]) => [`CODEBUILD_SRC_DIR_${name}`, folder])),
-      CODEBUILD_START_TIME: String(build.startTime?.getTime() ?? ""),
+    const credentials = (this.credentials ??= this.cloud.credentialsEndpoint(role));
+    this.unexportable = resolved.private;
+    this.log.mask([...resolved.secrets, credentials.AWS_CONTAINER_AUTHORIZATION_TOKEN]);
+    const place = {
+      region,
+      projectArn: project.arn ?? "",
+      logStream: log?.stream ?? "",
+      folders: this.sources,
+      credentials,
     };
+    return { ...regionVariables(region, endpoint), ...resolved.values, ...ownVariables(this.build, place) };
   }
 
   private logPhases(): void {
@@ -367,9 +384,15 @@ export class BuildRun {
       log: this.log,
       directory: this.host(`${INSIDE}/output/tmp`),
       shell: this.spec.shell,
-      startDirectory: this.sourceFolders[0] ?? "/",
+      onLine: (line) => this.hear(line),
+      startDirectory: this.sourceFolder,
       environment,
     });
+  }
+
+  private hear(line: string): void {
+    const fault = this.cloud.faults.at("codebuild.log-line", { ...this.names(), line });
+    if (fault !== undefined) this.interrupt(fault.status);
   }
 
   /** `finally` runs whether a command failed or not; a failure in either fails the phase. */
@@ -416,75 +439,50 @@ export class BuildRun {
     this.build.exportedEnvironmentVariables = Object.entries(values).map(([name, value]) => ({ name, value }));
   }
 
-  private async uploadArtifacts(): Promise<void> {
-    const { outputs } = this.plan;
-    if (outputs.type === "pipeline") {
-      for (const object of outputs.objects) await this.uploadZip(object, this.filesOf(object, outputs.objects.length));
-    } else if (outputs.type === "s3") {
-      await this.uploadToBucket(outputs.bucket, outputs.key, outputs.packaging);
-    }
+  private async upload(): Promise<void> {
+    const { outputs, role } = this.plan;
+    if (outputs.length === 0) return;
+    this.checkRoute("s3");
+    const uploaded = await uploadArtifacts(outputs, {
+      cloud: this.cloud,
+      role,
+      log: this.log,
+      spec: this.spec,
+      scratch: this.directory,
+      visible: this.host(INSIDE),
+      sourceFolder: this.sourceFolder,
+      expand: (text) => this.shell?.expand(text) ?? Promise.resolve(text),
+    });
+    // A pipeline's only output is the primary artifact, whatever its name.
+    const [primary] = uploaded.filter(({ artifactIdentifier }) => artifactIdentifier === undefined);
+    const secondary = uploaded.filter(({ artifactIdentifier }) => artifactIdentifier !== undefined);
+    if (primary !== undefined) this.build.artifacts = primary;
+    if (secondary.length > 0) this.build.secondaryArtifacts = secondary;
   }
 
-  /** One output is the `artifacts` section; several are secondary artifacts of the same names. */
-  private filesOf({ name }: NamedObject, count: number): ArtifactFiles {
-    const spec = count === 1 ? this.spec.artifacts : this.spec.secondaryArtifacts[name];
-    if (spec === undefined) throw new PhaseError("CLIENT_ERROR", `no artifact definition found for ${name}`);
-    return spec;
-  }
-
-  private async uploadToBucket(bucket: string, key: string, packaging: "NONE" | "ZIP"): Promise<void> {
-    const spec = this.spec.artifacts;
-    if (spec === undefined) throw new PhaseError("CLIENT_ERROR", "no artifact definition found");
-    if (packaging === "ZIP") return this.uploadZip({ name: "", bucket, key }, spec);
-    for (const { file, name } of this.collect(spec)) {
-      await asPhaseError("CLIENT_ERROR", "", () =>
-        putFile(this.cloud, this.plan.role, { bucket, key: `${key}/${name}` }, file),
-      );
-    }
-    this.build.artifacts = { location: `arn:aws:s3:::${bucket}/${key}` };
-  }
-
-  private async uploadZip(object: NamedObject, spec: ArtifactFiles): Promise<void> {
-    const archive = path.join(this.directory, "artifact.zip");
-    await zip(this.collect(spec), archive);
-    await asPhaseError("CLIENT_ERROR", "", () => putFile(this.cloud, this.plan.role, object, archive));
-    const location = `arn:aws:s3:::${object.bucket}/${object.key}`;
-    this.build.artifacts = { location, ...(await digests(archive)) };
-    fs.rmSync(archive);
-  }
-
-  private collect(spec: ArtifactFiles): ReturnType<typeof collectFiles> {
-    const base = spec.baseDirectory;
-    if (base.startsWith("/") && !base.startsWith(`${INSIDE}/`)) {
-      throw new PhaseError("CLIENT_ERROR", `NotImplemented: artifacts.base-directory ${base} outside of ${INSIDE}`);
-    }
-    this.log.container(`Expanding base directory path: ${base}`);
-    this.log.container("Assembling file list");
-    const inside = base.startsWith("/") ? { ...spec, baseDirectory: this.host(base) } : spec;
-    const files = collectFiles(inside, this.host(this.sourceFolders[0] ?? ""), fs.realpathSync(this.host(INSIDE)));
-    for (const pattern of spec.files) this.log.container(`Expanding ${pattern}`);
-    if (files.length === 0) throw new PhaseError("CLIENT_ERROR", "no matching artifact paths found");
-    this.log.container(`Found ${files.length} file(s)`);
-    return files;
+  private async finalize(): Promise<Outcome> {
+    await this.machine?.stop();
+    return { status: "SUCCEEDED", contexts: [] };
   }
 
   /** Ends what is left, then says that the build is over: who hears it may start the next one at once. */
-  private async finalize(): Promise<void> {
-    await this.phase("FINALIZING", async () => {
-      await this.machine?.stop();
-      return { status: "SUCCEEDED", contexts: [] };
-    });
+  private async complete(): Promise<void> {
     const closing = this.log.close();
     this.cloud.background(`log of build ${this.id}`, closing);
     await closing.catch(() => undefined);
     this.credentials?.end();
     fs.rmSync(this.directory, { recursive: true, force: true });
-    this.complete();
+    // What the build has needed is not kept with it.
+    this.machine = undefined;
+    this.shell = undefined;
+    this.spec = EMPTY_SPEC;
+    this.describeEnd();
     this.abort.abort();
+    this.place.leave();
     emitBuildState(this.cloud, this.build);
   }
 
-  private complete(): void {
+  private describeEnd(): void {
     const now = this.cloud.clock.now();
     const fault = this.build.phases?.some(({ phaseStatus }) => phaseStatus === "FAULT") ? "FAULT" : undefined;
     this.build.buildStatus = this.ending ?? fault ?? (this.failed ? "FAILED" : "SUCCEEDED");
@@ -498,6 +496,23 @@ export class BuildRun {
   private host(inside: string): string {
     return path.join(this.directory, path.posix.normalize(inside));
   }
+}
+
+interface Source {
+  /** Empty for the primary one. */
+  readonly name: string;
+  /** As the build sees it. */
+  readonly folder: string;
+  /** Undefined for NO_SOURCE. */
+  readonly object: NamedObject | undefined;
+}
+
+/** The primary one first, also where it is NO_SOURCE and only secondary ones have files. */
+function sourcesOf({ sources, fromPipeline }: BuildPlan): Source[] {
+  const folder = (): string => `${INSIDE}/output/src${randomInt(1e8, 1e9)}/src`;
+  const hasPrimary = sources[0] !== undefined && (fromPipeline || sources[0].name === "");
+  const all = hasPrimary ? sources : [undefined, ...sources];
+  return all.map((object) => ({ name: object?.name ?? "", folder: folder(), object }));
 }
 
 function isInline(buildspec: string | undefined): buildspec is string {
@@ -518,13 +533,4 @@ function failureCode(error: unknown): readonly [StatusType, string] {
 
 function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-async function asPhaseError<T>(statusCode: string, suffix: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof AwsError) throw new PhaseError(statusCode, `${error.name}: ${error.message}${suffix}`);
-    throw error;
-  }
 }

@@ -19,6 +19,8 @@ export interface PhaseCommands {
 }
 
 export interface ArtifactFiles {
+  /** Counts where the project says `overrideArtifactName`; the build's shell expands it. */
+  readonly name?: string;
   /** Patterns relative to the base directory. */
   readonly files: readonly string[];
   readonly baseDirectory: string;
@@ -50,14 +52,14 @@ const unsupported = {
   root: ["run-as", "proxy", "batch", "reports", "cache"],
   env: ["git-credential-helper"],
   phase: ["run-as"],
-  artifacts: ["name", "enable-symlinks", "s3-prefix"],
+  artifacts: ["enable-symlinks", "s3-prefix"],
 } as const;
 
 const supported = {
   root: ["version", "env", "phases", "artifacts"],
   env: ["shell", "variables", "parameter-store", "secrets-manager", "exported-variables"],
   phase: ["commands", "finally", "on-failure", "runtime-versions"],
-  artifacts: ["files", "base-directory", "discard-paths", "exclude-paths", "secondary-artifacts"],
+  artifacts: ["files", "name", "base-directory", "discard-paths", "exclude-paths", "secondary-artifacts"],
 } as const;
 
 /** Throws {@link BuildspecError}. */
@@ -158,10 +160,11 @@ function parseArtifactFiles(value: unknown, at: string): ArtifactFiles {
   checkMembers(artifacts, "artifacts", `${at}.`);
   const files = stringList(artifacts.files, `${at}.files`);
   if (files.length === 0) throw new BuildspecError(`Expected ${at}.files to be present`);
-  const base = artifacts["base-directory"];
+  const name = scalar(artifacts.name, `${at}.name`);
   return {
+    ...(name !== "" && { name }),
     files,
-    baseDirectory: typeof base === "string" && base !== "" ? base : ".",
+    baseDirectory: scalar(artifacts["base-directory"], `${at}.base-directory`) || ".",
     discardPaths: flag(artifacts["discard-paths"], `${at}.discard-paths`),
     excludePaths: stringList(artifacts["exclude-paths"], `${at}.exclude-paths`),
   };
@@ -199,6 +202,12 @@ function stringMap(value: unknown, at: string): Record<string, string> {
       throw new BuildspecError(`Expected ${at}.${name} to be of string type: found ${shown(item)} instead`);
     }),
   );
+}
+
+/** Empty where there is none. */
+function scalar(value: unknown, at: string): string {
+  if (value === undefined || typeof value === "string") return value ?? "";
+  throw new BuildspecError(`Expected ${at} to be of string type: found ${shown(value)} instead`);
 }
 
 function flag(value: unknown, at: string): boolean {

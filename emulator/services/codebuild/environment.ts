@@ -49,6 +49,10 @@ export function parseSecretReference(reference: string): SecretReference {
   if (secretId === "" || rest.length > 0) {
     throw new VariableError("Secrets Manager Error", `Invalid secret reference: ${reference}`);
   }
+  if (versionStage && versionId) {
+    const message = `Invalid secret reference: ${reference} has a version stage and a version id, give only one`;
+    throw new VariableError("Secrets Manager Error", message);
+  }
   return {
     secretId,
     ...(jsonKey && { jsonKey }),

@@ -30,6 +30,8 @@ export class BuildLog {
   private written: Promise<void> = Promise.resolve();
   private masked: readonly string[] = [];
   private failure: Error | undefined;
+  /** There is a stream to write to. */
+  private isOpen = false;
 
   /** @param target undefined where the project has no log */
   constructor(
@@ -50,6 +52,7 @@ export class BuildLog {
       await this.cloud.send(this.role, new CreateLogGroupCommand({ logGroupName }));
       await this.cloud.send(this.role, makeStream);
     }
+    this.isOpen = true;
   }
 
   /** From now on these values appear as `***`. Of a value with several lines, each line does. */
@@ -68,19 +71,23 @@ export class BuildLog {
 
   /** One line, without its line end. */
   line(text: string): void {
-    if (this.target === undefined) return;
-    this.waiting.push({ timestamp: this.cloud.clock.now().getTime(), message: `${this.withoutSecrets(text)}\n` });
+    this.push(this.withoutSecrets(text));
+  }
+
+  private push(masked: string): void {
+    if (!this.isOpen) return;
+    this.waiting.push({ timestamp: this.cloud.clock.now().getTime(), message: `${masked}\n` });
     if (this.waiting.length >= EVENTS_PER_CALL) this.write();
     else this.timer ??= setTimeout(() => this.write(), FLUSH_MS);
   }
 
-  /** Takes the output of one process; call the returned function when it is over. */
-  stream(): { readonly write: (text: string) => void; readonly end: () => void } {
+  /** Takes the output of one process; call `end` when it is over. `onLine` hears each line, secrets masked. */
+  stream(onLine: (line: string) => void): { readonly write: (text: string) => void; readonly end: () => void } {
     let rest = "";
     const take = (text: string): void => {
       const lines = (rest + text).split(/\r?\n/);
       rest = lines.pop() ?? "";
-      for (const line of lines) this.long(line);
+      for (const line of lines) onLine(this.long(line));
       // What is held back for the next part could be the beginning of a secret.
       if (rest.length > 2 * LINE_LENGTH) {
         const keep = this.masked[0]?.length ?? 0;
@@ -90,14 +97,15 @@ export class BuildLog {
       }
     };
     const end = (): void => {
-      if (rest !== "") this.long(rest);
+      if (rest !== "") onLine(this.long(rest));
       rest = "";
     };
     return { write: take, end };
   }
 
   withoutSecrets(text: string): string {
-    const named = this.masked.reduce((masked, secret) => masked.replaceAll(secret, MASK), text);
+    let named = text;
+    for (const secret of this.masked) if (named.includes(secret)) named = named.replaceAll(secret, MASK);
     return named.replace(ACCESS_KEY_IDS, MASK);
   }
 
@@ -108,11 +116,13 @@ export class BuildLog {
     if (this.failure !== undefined) throw this.failure;
   }
 
-  private long(line: string): void {
+  /** As many lines of the log as it takes. Returns it with its secrets masked. */
+  private long(line: string): string {
     const masked = this.withoutSecrets(line);
     for (let start = 0; start === 0 || start < masked.length; start += LINE_LENGTH) {
-      this.line(masked.slice(start, start + LINE_LENGTH));
+      this.push(masked.slice(start, start + LINE_LENGTH));
     }
+    return masked;
   }
 
   private write(): void {

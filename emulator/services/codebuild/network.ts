@@ -7,6 +7,7 @@ import type { VpcConfig } from "@aws-sdk/client-codebuild";
 import { AwsError, type Access, type Cloud, type Principal } from "../../core/definitions";
 import { globalContext, rolePolicies } from "../../core/dispatcher";
 import { evaluate } from "../../core/iam";
+import type { Gatekeeper } from "../../machines/gate";
 
 const SERVICE = "codebuild.amazonaws.com";
 const service: Principal = { kind: "service", arn: SERVICE };
@@ -58,8 +59,19 @@ function isAllowed(cloud: Cloud, role: Principal, { action, resource, context }:
   }).allowed;
 }
 
+/**
+ * What a build reaches. Outside of a VPC, and where its security groups keep no database from it, that is the host's own
+ * network; else a gate lets through what the groups allow. Decided when the build starts.
+ */
+export async function buildNetwork(cloud: Cloud, vpc: VpcConfig | undefined): Promise<boolean | Gatekeeper> {
+  if (vpc === undefined) return true;
+  if (!(await hasNetwork(cloud, vpc))) return false;
+  const { runtime } = cloud.stores.ec2;
+  return runtime?.fleet.firewall.forBuild(vpc.securityGroupIds ?? [], vpc.subnets ?? []) ?? true;
+}
+
 /** The build gets any one of its subnets, so all of them need a way out. */
-export async function hasNetwork(cloud: Cloud, vpc: VpcConfig): Promise<boolean> {
+async function hasNetwork(cloud: Cloud, vpc: VpcConfig): Promise<boolean> {
   const Filters = [{ Name: "vpc-id", Values: [vpc.vpcId ?? ""] }];
   const { RouteTables = [] } = await cloud.send(service, new DescribeRouteTablesCommand({ Filters }));
   return (vpc.subnets ?? []).every((subnet) => routesOut(tableOf(RouteTables, subnet)));

@@ -5,15 +5,32 @@ import type * as sdk from "@aws-sdk/client-codebuild";
 import { AwsError, operation, type Access, type Cloud, type Operation } from "../../core/definitions";
 import { startBuild } from "./start";
 import type { CodeBuildStore } from "./store";
-import { assumeServiceRole, checkProject, newProject, projectArn, updatedProject } from "./project";
+import { assumeServiceRole, checkConcurrency, checkProject, newProject, projectArn, updatedProject } from "./project";
+
+const within = (parent: string, members: readonly string[]): string[] => members.map((member) => `${parent}.${member}`);
 
 const source = ["type", "location", "buildspec"];
-const artifacts = ["type", "location", "path", "namespaceType", "name", "packaging", "encryptionDisabled"];
+const secondarySource = ["type", "location", "sourceIdentifier"];
+const artifacts = [
+  "type",
+  "location",
+  "path",
+  "namespaceType",
+  "name",
+  "packaging",
+  "overrideArtifactName",
+  "encryptionDisabled",
+];
+const secondaryArtifacts = [...artifacts, "artifactIdentifier"];
+const logs = ["cloudWatchLogs", "s3Logs.status"];
 const settings = [
   "description",
-  ...source.map((member) => `source.${member}`),
+  ...within("source", source),
+  ...within("secondarySources", secondarySource),
   "sourceVersion",
-  ...artifacts.map((member) => `artifacts.${member}`),
+  "secondarySourceVersions",
+  ...within("artifacts", artifacts),
+  ...within("secondaryArtifacts", secondaryArtifacts),
   "environment.type",
   "environment.image",
   "environment.computeType",
@@ -25,12 +42,32 @@ const settings = [
   "queuedTimeoutInMinutes",
   "tags",
   "vpcConfig",
-  "logsConfig.cloudWatchLogs",
-  "logsConfig.s3Logs.status",
+  ...within("logsConfig", logs),
   "concurrentBuildLimit",
   "cache.type",
   "badgeEnabled",
 ];
+const overrides = [
+  "sourceVersion",
+  "secondarySourcesVersionOverride",
+  "environmentVariablesOverride",
+  "sourceTypeOverride",
+  "sourceLocationOverride",
+  ...within("secondarySourcesOverride", secondarySource),
+  ...within("artifactsOverride", artifacts),
+  ...within("secondaryArtifactsOverride", secondaryArtifacts),
+  "buildspecOverride",
+  "environmentTypeOverride",
+  "imageOverride",
+  "computeTypeOverride",
+  "serviceRoleOverride",
+  "timeoutInMinutesOverride",
+  "queuedTimeoutInMinutesOverride",
+  ...within("logsConfigOverride", logs),
+];
+
+/** Of BatchGetBuilds, BatchGetProjects and each page of ListBuildsForProject. */
+const AT_ONCE = 100;
 
 export const operations: Operation[] = [
   operation<sdk.CreateProjectCommandInput, sdk.CreateProjectCommandOutput>({
@@ -41,6 +78,7 @@ export const operations: Operation[] = [
       const { projects } = cloud.stores.codebuild;
       const project = newProject(cloud, input);
       checkProject(project);
+      checkConcurrency(cloud, project);
       if (projects.has(input.name ?? "")) {
         throw new AwsError("ResourceAlreadyExistsException", `Project already exists: ${project.arn}`);
       }
@@ -56,8 +94,9 @@ export const operations: Operation[] = [
     handle: (input, { cloud }) => {
       const project = updatedProject(cloud, existing(cloud, input.name), input);
       checkProject(project);
+      checkConcurrency(cloud, project);
       assumeServiceRole(cloud, project, "project");
-      cloud.stores.codebuild.projects.set(input.name ?? "", project);
+      cloud.stores.codebuild.projects.set(nameOf(input.name), project);
       return { project: project };
     },
   }),
@@ -76,7 +115,7 @@ export const operations: Operation[] = [
     honours: ["names"],
     authorize: (input, { cloud }) => (input.names ?? []).flatMap((name) => onProject("BatchGetProjects", name, cloud)),
     handle: (input, { cloud }) => {
-      const names = (input.names ?? []).map(nameOf);
+      const names = atOnce("project names", input.names).map(nameOf);
       const { projects } = cloud.stores.codebuild;
       const found = names.map((name) => projects.get(name)).filter((project) => project !== undefined);
       return { projects: found, projectsNotFound: names.filter((name) => !projects.has(name)) };
@@ -84,17 +123,9 @@ export const operations: Operation[] = [
   }),
   operation<sdk.StartBuildCommandInput, sdk.StartBuildCommandOutput>({
     name: "StartBuild",
-    honours: [
-      "projectName",
-      "sourceVersion",
-      "environmentVariablesOverride",
-      "buildspecOverride",
-      "computeTypeOverride",
-      "timeoutInMinutesOverride",
-      "queuedTimeoutInMinutesOverride",
-      "idempotencyToken",
-    ],
-    authorize: (input, { cloud }) => onProject("StartBuild", input.projectName, cloud),
+    honours: ["projectName", ...overrides, "idempotencyToken"],
+    authorize: (input, { cloud }) =>
+      withRole(onProject("StartBuild", input.projectName, cloud), input.serviceRoleOverride),
     handle: (input, call) => {
       const project = existing(call.cloud, input.projectName);
       return { build: startBuild(input, project, call).build };
@@ -105,7 +136,7 @@ export const operations: Operation[] = [
     honours: ["id"],
     authorize: (input, { cloud }) => onBuild("StopBuild", input.id, cloud),
     handle: async (input, { cloud }) => {
-      const run = cloud.stores.codebuild.builds.get(buildId(input.id));
+      const run = cloud.stores.codebuild.build(buildId(input.id));
       if (run === undefined) throw new AwsError("ResourceNotFoundException", `Build ${input.id} does not exist`);
       await run.end("STOPPED");
       return { build: run.build };
@@ -116,11 +147,14 @@ export const operations: Operation[] = [
     honours: ["ids"],
     authorize: (input, { cloud }) => (input.ids ?? []).flatMap((id) => onBuild("BatchGetBuilds", id, cloud)),
     handle: (input, { cloud }) => {
-      const ids = [...new Set(input.ids ?? [])];
-      if (ids.length === 0 || ids.length > 100) throw invalid("Between 1 and 100 build ids are expected");
-      const { builds } = cloud.stores.codebuild;
-      const found = ids.map((id) => builds.get(buildId(id))).filter((run) => run !== undefined);
-      return { builds: found.map(({ build }) => build), buildsNotFound: ids.filter((id) => !builds.has(buildId(id))) };
+      const asked = atOnce("build ids", input.ids).map((id) => ({
+        id,
+        run: cloud.stores.codebuild.build(buildId(id)),
+      }));
+      return {
+        builds: asked.flatMap(({ run }) => (run === undefined ? [] : [run.build])),
+        buildsNotFound: asked.filter(({ run }) => run === undefined).map(({ id }) => id),
+      };
     },
   }),
   operation<sdk.ListBuildsForProjectCommandInput, sdk.ListBuildsForProjectCommandOutput>({
@@ -134,7 +168,11 @@ export const operations: Operation[] = [
   }),
 ];
 
-const PAGE = 100;
+/** Without repetitions. Throws when there are too many, or none. */
+function atOnce(what: string, given: readonly string[] = []): string[] {
+  if (given.length === 0 || given.length > AT_ONCE) throw invalid(`Between 1 and ${AT_ONCE} ${what} are expected`);
+  return [...new Set(given)];
+}
 
 function page(
   store: CodeBuildStore,
@@ -146,8 +184,8 @@ function page(
   if (start === undefined) throw invalid("Invalid next token");
   const ids = store.buildsOf(name).map(({ id }) => id);
   if (order === "DESCENDING") ids.reverse();
-  const more = start + PAGE < ids.length;
-  return { ids: ids.slice(start, start + PAGE), ...(more && { nextToken: String(start + PAGE) }) };
+  const more = start + AT_ONCE < ids.length;
+  return { ids: ids.slice(start, start + AT_ONCE), ...(more && { nextToken: String(start + AT_ONCE) }) };
 }
 
 function existing(cloud: Cloud, nameOrArn: string | undefined): sdk.Project {

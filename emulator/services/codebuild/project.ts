@@ -5,6 +5,7 @@ import type {
   CreateProjectCommandInput,
   EnvironmentVariable,
   Project,
+  ProjectSource,
   UpdateProjectCommandInput,
 } from "@aws-sdk/client-codebuild";
 import { AwsError, notImplemented, type Cloud, type Principal } from "../../core/definitions";
@@ -14,6 +15,13 @@ const PROJECT_NAME = /^[A-Za-z0-9][A-Za-z0-9\-_]{1,254}$/;
 /** Observed limit of the service for a buildspec that is given inline. */
 const BUILDSPEC_LENGTH = 25_600;
 const VARIABLE_LENGTH = 4_096;
+/** "Quotas for AWS CodeBuild": secondary sources and artifacts, and tags. */
+const SECONDARY = 12;
+const TAGS = 50;
+/** Becomes part of `CODEBUILD_SRC_DIR_<identifier>`. */
+const IDENTIFIER = /^[A-Za-z0-9_]{1,127}$/;
+/** What UpdateProject takes to remove the limit. */
+const NO_LIMIT = -1;
 
 const sourceTypes: readonly unknown[] = ["CODEPIPELINE", "NO_SOURCE", "S3"];
 const artifactTypes: readonly unknown[] = ["CODEPIPELINE", "NO_ARTIFACTS", "S3"];
@@ -44,7 +52,9 @@ export function newProject(cloud: Cloud, input: CreateProjectCommandInput): Proj
 export function updatedProject(cloud: Cloud, project: Project, input: UpdateProjectCommandInput): Project {
   const { badgeEnabled, ...given } = input;
   if (badgeEnabled === true) throw notImplemented("UpdateProject.badgeEnabled true");
-  return { ...project, ...defined(given), lastModified: cloud.clock.now() };
+  const { concurrentBuildLimit, ...updated } = { ...project, ...defined(given), lastModified: cloud.clock.now() };
+  const limited = concurrentBuildLimit !== undefined && concurrentBuildLimit !== NO_LIMIT;
+  return { ...updated, ...(limited && { concurrentBuildLimit }) };
 }
 
 /** Throws the service's error for what it would refuse, NotImplemented for what this emulator lacks. */
@@ -54,8 +64,10 @@ export function checkProject(project: Project): void {
   checkRange("queuedTimeoutInMinutes", project.queuedTimeoutInMinutes, 5, 480);
   checkSource(project);
   checkArtifacts(project);
+  checkSecondary(project);
   checkEnvironment(project);
   checkVpc(project);
+  if ((project.tags ?? []).length > TAGS) throw invalid(`A project has at most ${TAGS} tags`);
   if (project.cache?.type !== undefined && project.cache.type !== "NO_CACHE") {
     throw notImplemented(`Project.cache.type ${project.cache.type}`);
   }
@@ -63,13 +75,23 @@ export function checkProject(project: Project): void {
   if (project.serviceRole === undefined) throw invalid("Service role is required");
 }
 
+/** The message is the one that accounts with a small quota see. */
+export function checkConcurrency(cloud: Cloud, { concurrentBuildLimit, environment }: Project): void {
+  if (concurrentBuildLimit === undefined) return;
+  if (concurrentBuildLimit < 1) throw invalid("Project-level concurrent build limit must be at least 1");
+  const { type = "", computeType = "" } = environment ?? {};
+  const { running } = cloud.stores.codebuild.queue(type, computeType).quota;
+  if (concurrentBuildLimit > running) {
+    throw invalid(
+      `Project-level concurrent build limit cannot exceed the account-level concurrent build limit of ${running}.`,
+    );
+  }
+}
+
 function checkSource({ source, artifacts }: Project): void {
   const type = source?.type;
   if (!sourceTypes.includes(type)) throw notImplemented(`Project.source.type ${type}`);
-  if (type === "S3" && !/^[^/]+\/.+/.test(source?.location ?? "")) {
-    throw invalid("Invalid project source: location must be a valid S3 source");
-  }
-  if (type === "S3" && source?.location?.endsWith("/")) throw notImplemented("Project.source.location of a folder");
+  if (source !== undefined) checkLocation(source);
   if (type === "NO_SOURCE" && !source?.buildspec) {
     throw invalid("Project source type NO_SOURCE requires a buildspec in the project");
   }
@@ -77,6 +99,47 @@ function checkSource({ source, artifacts }: Project): void {
   if ((type === "CODEPIPELINE") !== (artifacts?.type === "CODEPIPELINE")) {
     throw invalid("Invalid artifacts: artifact type and source type must both be CODEPIPELINE, or neither");
   }
+}
+
+function checkLocation({ type, location = "" }: ProjectSource): void {
+  if (type !== "S3") return;
+  if (!/^[^/]+\/.+/.test(location)) throw invalid("Invalid project source: location must be a valid S3 source");
+  if (location.endsWith("/")) throw notImplemented("Project.source.location of a folder");
+}
+
+/** "Multiple input sources and output artifacts sample": each has an identifier of its own. */
+function checkSecondary({
+  secondarySources = [],
+  secondaryArtifacts = [],
+  secondarySourceVersions = [],
+}: Project): void {
+  checkIdentifiers(
+    "source",
+    secondarySources.map(({ sourceIdentifier }) => sourceIdentifier),
+  );
+  checkIdentifiers(
+    "artifact",
+    secondaryArtifacts.map(({ artifactIdentifier }) => artifactIdentifier),
+  );
+  for (const source of secondarySources) {
+    if (source.type !== "S3") throw notImplemented(`Project.secondarySources.type ${source.type}`);
+    checkLocation(source);
+  }
+  for (const artifacts of secondaryArtifacts) {
+    if (artifacts.type !== "S3") throw notImplemented(`Project.secondaryArtifacts.type ${artifacts.type}`);
+    if (!artifacts.location) throw invalid("Invalid artifacts: location is required for S3");
+  }
+  const sources = secondarySources.map(({ sourceIdentifier }) => sourceIdentifier);
+  const unknown = secondarySourceVersions.find(({ sourceIdentifier }) => !sources.includes(sourceIdentifier));
+  if (unknown !== undefined) throw invalid(`There is no secondary source ${unknown.sourceIdentifier}`);
+}
+
+function checkIdentifiers(what: "source" | "artifact", identifiers: readonly (string | undefined)[]): void {
+  if (identifiers.length > SECONDARY) throw invalid(`A project has at most ${SECONDARY} secondary ${what}s`);
+  for (const identifier of identifiers) {
+    if (!IDENTIFIER.test(identifier ?? "")) throw invalid(`Invalid identifier of a secondary ${what}: ${identifier}`);
+  }
+  if (new Set(identifiers).size < identifiers.length) throw invalid(`Secondary ${what} identifiers must be unique`);
 }
 
 export function checkBuildspec(buildspec: string | undefined): void {

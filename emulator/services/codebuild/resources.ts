@@ -49,6 +49,7 @@ export const projectResource: ResourceDefinition = {
       // What is absent stays as it is: to remove it, it is emptied.
       ...(olds.vpcConfig !== undefined && { vpcConfig: {} }),
       ...(olds.description !== undefined && { description: "" }),
+      ...(olds.concurrentBuildLimit !== undefined && { concurrentBuildLimit: -1 }),
     };
     const { project } = await context.send(new UpdateProjectCommand({ ...removed, ...settings(news) }));
     return stateOf(project ?? {}, news, context);

@@ -19,6 +19,8 @@ export interface ShellOptions {
   /** Folder of the host that the machine shows as /codebuild/output/tmp. */
   readonly directory: string;
   readonly shell: "sh" | "bash";
+  /** Hears each line of output that was logged. */
+  readonly onLine: (line: string) => void;
   /** Where the first command starts. */
   readonly startDirectory: string;
   /** What every command's process is given; what earlier commands have set wins over it. */
@@ -37,8 +39,8 @@ export class CommandShell {
   /** Runs one command; its output goes to the log. Returns the exit status. */
   async run(command: string): Promise<number> {
     this.write("script.sh", script(command));
-    const { log } = this.options;
-    return await this.execute([this.program(), `${INSIDE}/script.sh`], () => log.stream());
+    const { log, onLine } = this.options;
+    return await this.execute([this.program(), `${INSIDE}/script.sh`], () => log.stream(onLine));
   }
 
   /** Sets a variable for the commands that follow. */
@@ -50,12 +52,23 @@ export class CommandShell {
   async read(names: readonly string[]): Promise<Record<string, string>> {
     const wanted = names.filter((name) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name));
     if (wanted.length === 0) return {};
-    this.write("script.sh", readScript(wanted));
-    let output = "";
-    const sink = { write: (text: string) => (output += text), end: () => undefined };
-    await this.execute([this.program(), `${INSIDE}/script.sh`], () => sink);
-    const present = output.split("\0").filter((entry) => entry !== "");
+    const prints = wanted.map((name) => `[ -z "\${${name}+x}" ] || printf '${name}=%s\\0' "$${name}"`);
+    const present = (await this.outputOf(prints.join("\n"))).split("\0").filter((entry) => entry !== "");
     return Object.fromEntries(present.map((entry) => [entry.slice(0, entry.indexOf("=")), afterEquals(entry)]));
+  }
+
+  /** The text with its variables and `$(...)` expanded. */
+  async expand(text: string): Promise<string> {
+    return (await this.outputOf(`cat <<EXPANDED_TEXT\n${text}\nEXPANDED_TEXT`)).replace(/\n$/, "");
+  }
+
+  /** Of a script that sees what the commands have left, and leaves nothing itself. */
+  private async outputOf(text: string): Promise<string> {
+    this.write("script.sh", `cd "$(cat ${INSIDE}/dir.txt)"\n. ${INSIDE}/env.sh\n${text}\n`);
+    let output = "";
+    const sink = { write: (part: string) => (output += part), end: () => undefined };
+    await this.execute([this.program(), `${INSIDE}/script.sh`], () => sink);
+    return output;
   }
 
   /** Ends the running command with all that it has started. */
@@ -113,11 +126,6 @@ export function script(command: string): string {
     "exit $CODEBUILD_LAST_EXIT",
     "",
   ].join("\n");
-}
-
-function readScript(names: readonly string[]): string {
-  const prints = names.map((name) => `[ -z "\${${name}+x}" ] || printf '${name}=%s\\0' "$${name}"`);
-  return [`. ${INSIDE}/env.sh`, ...prints, ""].join("\n");
 }
 
 function quoted(value: string): string {

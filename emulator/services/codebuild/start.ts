@@ -1,39 +1,46 @@
 /**
- * StartBuild: from a project, the caller's overrides and what CodePipeline hands over, to a running build.
+ * StartBuild: from a project, the caller's overrides and what CodePipeline hands over, to a build in its queue.
  */
 import { randomUUID } from "node:crypto";
-import type {
-  Build,
-  EnvironmentVariable,
-  LogsLocation,
-  Project,
-  StartBuildCommandInput,
-} from "@aws-sdk/client-codebuild";
+import type { Build, EnvironmentVariable, Project, StartBuildCommandInput } from "@aws-sdk/client-codebuild";
 import { AwsError, type Call, type Cloud, type Principal } from "../../core/definitions";
-import { BuildRun, type BuildOutputs, type BuildPlan } from "./build";
+import { BuildRun, type BuildPlan } from "./build";
+import { describeBuild } from "./describe";
 import type { Variable } from "./environment";
 import type { LogTarget } from "./log";
 import { parseLocation } from "./objects";
-import { assumeServiceRole, checkBuildspec, checkRange, checkVariables } from "./project";
+import { checkStartedAlone, overridden } from "./overrides";
+import { assumeServiceRole } from "./project";
+import type { Place } from "./queue";
 import type { HandOver, NamedObject } from "./store";
+import { ownOutputs, pipelineOutputs } from "./upload";
 
 export function startBuild(input: StartBuildCommandInput, project: Project, { cloud, principal }: Call): BuildRun {
   const store = cloud.stores.codebuild;
-  const earlier = store.withToken(input.idempotencyToken);
-  if (earlier !== undefined) return earlier;
-  const handOver = store.takeHandOver(input.idempotencyToken);
-  checkOverrides(input);
-  if (project.source?.type === "CODEPIPELINE" && handOver === undefined) {
-    throw new AwsError("InvalidInputException", `Project ${project.name} takes its source from CodePipeline only`);
-  }
-  const chosen = withOverrides(project, input);
-  checkQuotas(cloud, chosen);
+  const now = cloud.clock.now();
+  const { idempotencyToken: token, ...asked } = input;
+  const request = JSON.stringify(asked);
+  const earlier = store.withToken(token, now);
+  if (earlier !== undefined) return sameRequest(earlier, request);
+  const handOver = store.takeHandOver(token);
+  const chosen = overridden(project, input);
+  if (handOver === undefined) checkStartedAlone(chosen);
   const uuid = randomUUID();
   const role = assumeServiceRole(cloud, chosen, uuid);
-  const plan = makePlan(chosen, input, handOver, role, uuid);
+  const plan: BuildPlan = {
+    ...filesOf(chosen, handOver, uuid),
+    project: chosen,
+    role,
+    projectVariables: variables(project.environment?.environmentVariables),
+    overrideVariables: variables(input.environmentVariablesOverride),
+    log: logTarget(chosen, uuid),
+  };
+  const place = takePlace(cloud, chosen);
   const initiator = handOver === undefined ? initiatorOf(principal) : `codepipeline/${handOver.pipeline}`;
-  const run = new BuildRun(cloud, makeBuild(cloud, chosen, plan, input, initiator, uuid), plan);
-  store.add(run, input.idempotencyToken);
+  const build: Build = describeBuild(cloud, plan, initiator, uuid);
+  const run = new BuildRun(cloud, build, plan, place);
+  store.add(run);
+  if (token !== undefined) store.remember(token, run, request, now);
   // The caller has the answer before anything happens.
   cloud.background(
     `build ${run.id}`,
@@ -42,77 +49,70 @@ export function startBuild(input: StartBuildCommandInput, project: Project, { cl
   return run;
 }
 
-function checkOverrides(input: StartBuildCommandInput): void {
-  checkRange("timeoutInMinutesOverride", input.timeoutInMinutesOverride, 5, 2_160);
-  checkRange("queuedTimeoutInMinutesOverride", input.queuedTimeoutInMinutesOverride, 5, 480);
-  checkVariables(input.environmentVariablesOverride ?? []);
-  checkBuildspec(input.buildspecOverride);
+/** "If you repeat the StartBuild request with the same token, but change a parameter": the words are not documented. */
+function sameRequest(earlier: { readonly run: BuildRun; readonly request: string }, request: string): BuildRun {
+  if (earlier.request === request) return earlier.run;
+  throw new AwsError(
+    "InvalidInputException",
+    "Parameter mismatch: the idempotency token was used with other parameters",
+  );
 }
 
-function withOverrides(project: Project, input: StartBuildCommandInput): Project {
-  const { environment } = project;
-  const computeType = input.computeTypeOverride ?? environment?.computeType;
-  return {
-    ...project,
-    ...(environment !== undefined && { environment: { ...environment, computeType } }),
-    timeoutInMinutes: input.timeoutInMinutesOverride ?? project.timeoutInMinutes,
-    queuedTimeoutInMinutes: input.queuedTimeoutInMinutesOverride ?? project.queuedTimeoutInMinutes,
-  };
-}
-
-/** The message is the one that accounts with the default quota see. */
-function checkQuotas(cloud: Cloud, { name, environment, concurrentBuildLimit }: Project): void {
+/**
+ * "If the build project has a concurrent build limit set, builds return an error if the number of running builds
+ * reaches the concurrent build limit for the project", else the account's queue decides ("Builds in AWS CodeBuild").
+ */
+function takePlace(cloud: Cloud, { name = "", environment, concurrentBuildLimit }: Project): Place {
   const store = cloud.stores.codebuild;
-  const { type = "", computeType = "" } = environment ?? {};
-  const quota = store.quota(type, computeType);
-  const running = store.running().map(({ build }) => build);
-  const same = running.filter((build) => kind(build) === `${type}/${computeType}`);
-  if (same.length >= quota) throw limitExceeded(`Cannot have more than ${quota} builds in queue for the account`);
-  const own = running.filter(({ projectName }) => projectName === name);
-  if (concurrentBuildLimit !== undefined && own.length >= concurrentBuildLimit) {
-    throw limitExceeded(`Cannot have more than ${concurrentBuildLimit} active builds for the project`);
+  if (concurrentBuildLimit !== undefined) {
+    const own = store.running().filter(({ build }) => build.projectName === name);
+    // The error's words are not documented.
+    if (own.length >= concurrentBuildLimit) {
+      throw limitExceeded(`Cannot have more than ${concurrentBuildLimit} active builds for the project`);
+    }
   }
-}
-
-function kind({ environment }: Build): string {
-  return `${environment?.type ?? ""}/${environment?.computeType ?? ""}`;
+  const queue = store.queue(environment?.type ?? "", environment?.computeType ?? "");
+  const place = queue.join();
+  if (place !== undefined) return place;
+  const { running, queued } = queue.quota;
+  throw limitExceeded(`Cannot have more than ${running + queued} builds in queue for the account`);
 }
 
 function limitExceeded(message: string): AwsError {
   return new AwsError("AccountLimitExceededException", message);
 }
 
-function makePlan(
+/** CodePipeline's artifacts come instead of the project's own. */
+function filesOf(
   project: Project,
-  input: StartBuildCommandInput,
   handOver: HandOver | undefined,
-  role: Principal,
   uuid: string,
-): BuildPlan {
+): Pick<BuildPlan, "fromPipeline" | "sources" | "revision" | "outputs"> {
+  if (handOver === undefined) {
+    return { fromPipeline: false, sources: ownSources(project), outputs: ownOutputs(project, uuid) };
+  }
+  const { inputs, outputs, revision } = handOver;
   return {
-    project,
-    role,
-    sources: handOver?.inputs ?? ownSources(project, input.sourceVersion),
-    ...(handOver?.revision !== undefined && { revision: handOver.revision }),
-    buildspec: input.buildspecOverride ?? project.source?.buildspec,
-    projectVariables: variables(project.environment?.environmentVariables),
-    overrideVariables: variables(input.environmentVariablesOverride),
-    outputs: handOver === undefined ? ownOutputs(project, uuid) : { type: "pipeline", objects: handOver.outputs },
-    log: logTarget(project, uuid),
+    fromPipeline: true,
+    sources: inputs,
+    ...(revision !== undefined && { revision }),
+    outputs: pipelineOutputs(outputs),
   };
 }
 
-function ownSources({ source, sourceVersion }: Project, version = sourceVersion): NamedObject[] {
-  if (source?.type !== "S3") return [];
-  return [{ name: "", ...parseLocation(source.location ?? ""), ...(version && { versionId: version }) }];
+/** The primary source has no name. */
+function ownSources(project: Project): NamedObject[] {
+  const { source, sourceVersion, secondarySources = [], secondarySourceVersions = [] } = project;
+  const primary = source?.type === "S3" ? [s3Source("", source.location, sourceVersion)] : [];
+  const secondary = secondarySources.map(({ sourceIdentifier = "", location }) => {
+    const given = secondarySourceVersions.find((version) => version.sourceIdentifier === sourceIdentifier);
+    return s3Source(sourceIdentifier, location, given?.sourceVersion);
+  });
+  return [...primary, ...secondary];
 }
 
-function ownOutputs({ name, artifacts }: Project, uuid: string): BuildOutputs {
-  if (artifacts?.type !== "S3") return { type: "none" };
-  const { path, namespaceType, packaging } = artifacts;
-  const parts = [path, namespaceType === "BUILD_ID" ? uuid : undefined, artifacts.name ?? name];
-  const key = parts.map((part) => part?.replace(/^\/+|\/+$/g, "")).filter((part) => part !== undefined && part !== "");
-  return { type: "s3", bucket: artifacts.location ?? "", key: key.join("/"), packaging: packaging ?? "NONE" };
+function s3Source(name: string, location = "", version: string | undefined): NamedObject {
+  return { name, ...parseLocation(location), ...(version && { versionId: version }) };
 }
 
 function variables(given: readonly EnvironmentVariable[] = []): Variable[] {
@@ -125,77 +125,6 @@ function logTarget({ name, logsConfig }: Project, uuid: string): LogTarget | und
   if (given?.status === "DISABLED") return undefined;
   const prefix = given?.streamName === undefined ? "" : `${given.streamName}/`;
   return { group: given?.groupName ?? `/aws/codebuild/${name}`, stream: `${prefix}${uuid}` };
-}
-
-function makeBuild(
-  cloud: Cloud,
-  project: Project,
-  plan: BuildPlan,
-  input: StartBuildCommandInput,
-  initiator: string,
-  uuid: string,
-): Build {
-  const name = project.name ?? "";
-  const id = `${name}:${uuid}`;
-  const environment = project.environment && {
-    ...project.environment,
-    environmentVariables: shownVariables(plan),
-  };
-  return {
-    id,
-    arn: `arn:${cloud.partition}:codebuild:${cloud.region}:${cloud.account}:build/${id}`,
-    buildNumber: cloud.stores.codebuild.nextNumber(name),
-    startTime: cloud.clock.now(),
-    currentPhase: "QUEUED",
-    buildStatus: "IN_PROGRESS",
-    ...sourceVersionOf(plan, input, project),
-    projectName: name,
-    phases: [],
-    source: { ...project.source, type: project.source?.type, buildspec: plan.buildspec },
-    secondarySources: [],
-    secondarySourceVersions: [],
-    artifacts: { location: "" },
-    cache: project.cache,
-    environment,
-    serviceRole: project.serviceRole,
-    logs: logsLocation(cloud, plan.log),
-    timeoutInMinutes: project.timeoutInMinutes,
-    queuedTimeoutInMinutes: project.queuedTimeoutInMinutes,
-    buildComplete: false,
-    initiator,
-    vpcConfig: project.vpcConfig,
-    encryptionKey: project.encryptionKey,
-    exportedEnvironmentVariables: [],
-  };
-}
-
-/** The project's and the override's variables as given: references stay references. */
-function shownVariables({ projectVariables, overrideVariables }: BuildPlan): EnvironmentVariable[] {
-  const byName = new Map([...projectVariables, ...overrideVariables].map((variable) => [variable.name, variable]));
-  return [...byName.values()];
-}
-
-/** With CodePipeline the version is the artifact's location. */
-function sourceVersionOf(plan: BuildPlan, input: StartBuildCommandInput, project: Project): Partial<Build> {
-  const [primary] = plan.sources;
-  if (plan.outputs.type === "pipeline" && primary !== undefined) {
-    return { sourceVersion: `arn:aws:s3:::${primary.bucket}/${primary.key}` };
-  }
-  const sourceVersion = input.sourceVersion ?? project.sourceVersion;
-  return sourceVersion === undefined ? {} : { sourceVersion };
-}
-
-function logsLocation({ region, account, partition }: Cloud, log: LogTarget | undefined): LogsLocation {
-  if (log === undefined) return { cloudWatchLogs: { status: "DISABLED" } };
-  const { group: groupName, stream: streamName } = log;
-  const console = `https://console.aws.amazon.com/cloudwatch/home?region=${region}`;
-  return {
-    groupName,
-    streamName,
-    deepLink: `${console}#logsV2:log-groups/log-group/${encodeURIComponent(groupName)}/log-events/${encodeURIComponent(streamName)}`,
-    cloudWatchLogsArn: `arn:${partition}:logs:${region}:${account}:log-group:${groupName}:log-stream:${streamName}`,
-    cloudWatchLogs: { status: "ENABLED" },
-  };
 }
 
 /** The user's name, or `role/session`. */

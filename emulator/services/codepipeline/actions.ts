@@ -12,6 +12,7 @@ import { GetBucketVersioningCommand, GetObjectCommand, PutObjectCommand } from "
 import type { ActionExecutionResult, ArtifactRevision } from "@aws-sdk/client-codepipeline";
 import { AwsError, type Cloud, type CloudEvent, type Principal } from "../../core/definitions";
 import type { NamedObject } from "../codebuild/store";
+import { Approval } from "./approval";
 import type { ActionRun, Artifact, Execution } from "./store";
 
 export interface ActionContext {
@@ -42,8 +43,32 @@ export class ActionError extends Error {
   }
 }
 
-export function perform(context: ActionContext): Promise<ActionOutcome> {
-  return context.run.action.actionTypeId?.provider === "S3" ? takeSource(context) : runBuild(context);
+/** By provider; the declaration's check has let no other pass. */
+const performers: Readonly<Record<string, (context: ActionContext) => Promise<ActionOutcome>>> = {
+  S3: takeSource,
+  CodeBuild: runBuild,
+  Manual: awaitApproval,
+};
+
+export async function perform(context: ActionContext): Promise<ActionOutcome> {
+  const provider = context.run.action.actionTypeId?.provider ?? "";
+  const performer = performers[provider];
+  if (performer === undefined) throw new Error(`There is no action of provider ${provider}.`);
+  return await performer(context);
+}
+
+// Manual approval -----------------------------------------------------------------------------------------------------
+
+/** The token is also the external execution id. What a rejected action's error details say is not documented. */
+async function awaitApproval({ run }: ActionContext): Promise<ActionOutcome> {
+  const approval = new Approval();
+  run.approval = approval;
+  run.result = { externalExecutionId: approval.token };
+  const { status, summary, by } = await approval.decided;
+  run.lastUpdatedBy = by;
+  run.result = { ...run.result, externalExecutionSummary: summary };
+  if (status === "Rejected") throw new ActionError("JobFailed", `Rejected by ${by}: ${summary}`);
+  return { outputVariables: {}, artifacts: [], result: run.result };
 }
 
 // S3 source ---------------------------------------------------------------------------------------------------------

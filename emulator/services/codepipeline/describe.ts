@@ -140,6 +140,8 @@ function actionState(pipeline: Pipeline, stage: string, actionName: string): Act
       ...(externalExecutionId !== undefined && { externalExecutionId }),
       ...(externalExecutionUrl !== undefined && { externalExecutionUrl }),
       ...(errorDetails !== undefined && { errorDetails }),
+      ...(run.lastUpdatedBy !== undefined && { lastUpdatedBy: run.lastUpdatedBy }),
+      ...(run.approval !== undefined && run.status === "InProgress" && { token: run.approval.token }),
     },
   };
 }

@@ -4,8 +4,8 @@
 import type { Cloud } from "../../core/definitions";
 import type { ActionRun, Execution } from "./store";
 
-type PipelineEvent = "STARTED" | "RESUMED" | "SUCCEEDED" | "FAILED" | "STOPPING" | "STOPPED" | "CANCELED";
-export type StageEvent = PipelineEvent;
+export type StageEvent = "STARTED" | "RESUMED" | "SUCCEEDED" | "FAILED" | "STOPPING" | "STOPPED" | "CANCELED";
+type PipelineEvent = StageEvent | "SUPERSEDED";
 export type ActionEvent = "STARTED" | "SUCCEEDED" | "FAILED" | "CANCELED" | "ABANDONED";
 
 export function emitExecution(cloud: Cloud, execution: Execution, state: PipelineEvent): void {

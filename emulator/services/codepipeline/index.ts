@@ -1,16 +1,21 @@
 /**
- * CodePipeline: pipelines of type V2 in QUEUED mode, whose actions move real zips and start real builds.
+ * CodePipeline: pipelines of type V2, QUEUED or SUPERSEDED, whose actions move real zips and start real builds.
  */
 import * as model from "@aws-sdk/client-codepipeline";
 import type { Install } from "../../core/definitions";
+import { startExecution } from "./executions";
 import { operations } from "./operations";
+import { SourcePolling } from "./polling";
 import { pipelineResource } from "./resources";
 import { PipelineRunner } from "./runner";
 import { CodePipelineStore } from "./store";
 
 export const install: Install = (cloud) => {
   const runner = new PipelineRunner(cloud);
-  cloud.stores.codepipeline = new CodePipelineStore(runner);
+  const polling = new SourcePolling(cloud, (pipeline) => {
+    startExecution(cloud, pipeline, { triggerType: "PollForSourceChanges" });
+  });
+  cloud.stores.codepipeline = new CodePipelineStore(runner, polling);
   cloud.onClose(() => runner.close());
   return {
     signingName: "codepipeline",

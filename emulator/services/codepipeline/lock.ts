@@ -1,5 +1,6 @@
 /**
- * A stage holds one execution at a time; others wait before it, first come, first served (QUEUED mode).
+ * A stage holds one execution at a time; others wait before it, first come, first served. In SUPERSEDED mode whoever
+ * comes takes the place of the one that waits.
  */
 import type { Execution } from "./store";
 

@@ -1,22 +1,19 @@
 /**
  * The operations of CodePipeline.
  */
-import { randomUUID } from "node:crypto";
 import type * as sdk from "@aws-sdk/client-codepipeline";
-import {
-  AwsError,
-  notImplemented,
-  operation,
-  type Access,
-  type Call,
-  type Cloud,
-  type Operation,
-} from "../../core/definitions";
+import { AwsError, notImplemented, operation, type Access, type Cloud, type Operation } from "../../core/definitions";
+import { putApprovalResult } from "./approval";
 import { describeActionRun, describeExecution, describeState, summarize } from "./describe";
-import { Execution, newLocks, stageIndex, type Pipeline } from "./store";
-import { checkDeclaration, validation } from "./structure";
+import { executionOf, retryStage, startExecution, stopExecution } from "./executions";
+import { newLocks, type Pipeline } from "./store";
+import { checkDeclaration, checkLength, polls, validation } from "./structure";
 
-const CONCURRENT_EXECUTIONS = 50;
+/** "Quotas in AWS CodePipeline": of one account in one Region. */
+const PIPELINES = 1_000;
+const POLLING_PIPELINES = 300;
+const TAGS = 50;
+const APPROVAL_SUMMARY = 512;
 
 const actionMembers = [
   "name",
@@ -26,6 +23,7 @@ const actionMembers = [
   "inputArtifacts.name",
   "outputArtifacts.name",
   "namespace",
+  "timeoutInMinutes",
 ].map((member) => `pipeline.stages.actions.${member}`);
 
 const pipelineMembers = [
@@ -45,9 +43,9 @@ export const operations: Operation[] = [
     name: "CreatePipeline",
     honours: [...pipelineMembers, "tags"],
     authorize: ({ pipeline }, { cloud }) => withRole(cloud, "CreatePipeline", pipeline),
-    handle: ({ pipeline: declaration, tags = [] }, call) => {
-      const created = createPipeline(call.cloud, declaration, tags);
-      startExecution(created, call, "CreatePipeline", {});
+    handle: ({ pipeline: declaration, tags = [] }, { cloud, principal }) => {
+      const created = createPipeline(cloud, declaration, tags);
+      startExecution(cloud, created, { triggerType: "CreatePipeline", triggerDetail: principal.arn });
       return { pipeline: created.declaration, tags: created.tags };
     },
   }),
@@ -76,7 +74,10 @@ export const operations: Operation[] = [
       const { pipelines } = cloud.stores.codepipeline;
       const pipeline = pipelines.get(name ?? "");
       // A pipeline that is not there is no error.
-      if (pipeline !== undefined) cancelAll(cloud, pipeline);
+      if (pipeline !== undefined) {
+        cloud.stores.codepipeline.polling.forget(pipeline);
+        cancelAll(cloud, pipeline);
+      }
       pipelines.delete(name ?? "");
       return {};
     },
@@ -85,10 +86,11 @@ export const operations: Operation[] = [
     name: "StartPipelineExecution",
     honours: ["name", "variables", "clientRequestToken", "sourceRevisions"],
     authorize: ({ name }, { cloud }) => onPipeline(cloud, "StartPipelineExecution", name),
-    handle: (input, call) => {
-      const pipeline = call.cloud.stores.codepipeline.pipeline(input.name);
+    handle: (input, { cloud, principal }) => {
+      const pipeline = cloud.stores.codepipeline.pipeline(input.name);
       const earlier = pipeline.tokens.get(input.clientRequestToken ?? "");
-      const { id } = earlier ?? startExecution(pipeline, call, "StartPipelineExecution", input);
+      const trigger = { triggerType: "StartPipelineExecution", triggerDetail: principal.arn } as const;
+      const { id } = earlier ?? startExecution(cloud, pipeline, trigger, input);
       return { pipelineExecutionId: id };
     },
   }),
@@ -113,6 +115,17 @@ export const operations: Operation[] = [
       const execution = executionOf(pipeline, input.pipelineExecutionId);
       retryStage(cloud, pipeline, execution, input.stageName ?? "", input.retryMode ?? "FAILED_ACTIONS");
       return { pipelineExecutionId: execution.id };
+    },
+  }),
+  operation<sdk.PutApprovalResultCommandInput, sdk.PutApprovalResultCommandOutput>({
+    name: "PutApprovalResult",
+    honours: ["pipelineName", "stageName", "actionName", "token", "result"],
+    authorize: ({ pipelineName, stageName, actionName }, { cloud }) =>
+      onPipeline(cloud, "PutApprovalResult", `${pipelineName}/${stageName}/${actionName}`),
+    handle: (input, { cloud, principal }) => {
+      checkLength("result.summary", input.result?.summary, APPROVAL_SUMMARY);
+      putApprovalResult(cloud, input, principal.arn);
+      return { approvedAt: cloud.clock.now() };
     },
   }),
   operation<sdk.GetPipelineStateCommandInput, sdk.GetPipelineStateCommandOutput>({
@@ -163,7 +176,9 @@ export const operations: Operation[] = [
     handle: ({ resourceArn, tags = [] }, { cloud }) => {
       const pipeline = byArn(cloud, resourceArn);
       const given = new Set(tags.map(({ key }) => key));
-      pipeline.tags = [...pipeline.tags.filter(({ key }) => !given.has(key)), ...tags];
+      const all = [...pipeline.tags.filter(({ key }) => !given.has(key)), ...tags];
+      checkTags(all);
+      pipeline.tags = all;
       return {};
     },
   }),
@@ -184,7 +199,8 @@ export const operations: Operation[] = [
 function createPipeline(cloud: Cloud, given: sdk.PipelineDeclaration | undefined, tags: sdk.Tag[]): Pipeline {
   const declaration = normalized(given, 1);
   checkDeclaration(declaration);
-  const { pipelines } = cloud.stores.codepipeline;
+  checkTags(tags);
+  const { pipelines, polling } = cloud.stores.codepipeline;
   const name = declaration.name ?? "";
   if (pipelines.has(name)) {
     throw new AwsError(
@@ -193,6 +209,11 @@ function createPipeline(cloud: Cloud, given: sdk.PipelineDeclaration | undefined
     );
   }
   checkRole(cloud, declaration);
+  if (pipelines.size >= PIPELINES) throw limitExceeded(`The account has ${PIPELINES} pipelines already`);
+  const sources = declaration.stages?.[0]?.actions ?? [];
+  if (sources.some(polls) && polling.pipelines >= POLLING_PIPELINES) {
+    throw limitExceeded(`The account has ${POLLING_PIPELINES} pipelines already that poll for changes`);
+  }
   const now = cloud.clock.now();
   const pipeline: Pipeline = {
     name,
@@ -207,6 +228,7 @@ function createPipeline(cloud: Cloud, given: sdk.PipelineDeclaration | undefined
     tokens: new Map(),
   };
   pipelines.set(name, pipeline);
+  polling.watch(pipeline);
   return pipeline;
 }
 
@@ -223,6 +245,7 @@ function updatePipeline(
   pipeline.declaration = declaration;
   pipeline.locks = newLocks(declaration.stages ?? []);
   pipeline.updated = cloud.clock.now();
+  cloud.stores.codepipeline.polling.watch(pipeline);
   return { pipeline: declaration };
 }
 
@@ -238,7 +261,17 @@ function normalized(given: sdk.PipelineDeclaration | undefined, version: number)
       outputArtifacts: action.outputArtifacts ?? [],
     })),
   }));
-  return { ...given, name: given?.name, roleArn: given?.roleArn, stages, version };
+  const executionMode = given?.executionMode ?? "SUPERSEDED";
+  return { ...given, name: given?.name, roleArn: given?.roleArn, executionMode, stages, version };
+}
+
+function checkTags(tags: readonly sdk.Tag[]): void {
+  if (tags.length <= TAGS) return;
+  throw new AwsError("TooManyTagsException", `A pipeline has at most ${TAGS} tags, not ${tags.length}`);
+}
+
+function limitExceeded(message: string): AwsError {
+  return new AwsError("LimitExceededException", message);
 }
 
 function checkRole(cloud: Cloud, { roleArn = "" }: sdk.PipelineDeclaration): void {
@@ -257,134 +290,7 @@ function cancelAll(cloud: Cloud, pipeline: Pipeline): void {
   for (const execution of running) cloud.stores.codepipeline.runner.cut(execution, "Cancelled");
 }
 
-// Executions ----------------------------------------------------------------------------------------------------------
-
-function startExecution(
-  pipeline: Pipeline,
-  { cloud, principal }: Call,
-  triggerType: sdk.TriggerType,
-  input: Partial<sdk.StartPipelineExecutionCommandInput>,
-): Execution {
-  const running = [...pipeline.executions.values()].filter((execution) => execution.running);
-  if (running.length >= CONCURRENT_EXECUTIONS) {
-    throw new AwsError(
-      "ConcurrentPipelineExecutionsLimitExceededException",
-      `Pipeline ${pipeline.name} has ${running.length} executions in progress, the limit is ${CONCURRENT_EXECUTIONS}`,
-    );
-  }
-  const execution = new Execution(
-    randomUUID(),
-    pipeline,
-    pipeline.declaration,
-    { triggerType, triggerDetail: principal.arn },
-    resolveVariables(pipeline, input.variables ?? [], triggerType === "CreatePipeline"),
-    checkedRevisions(pipeline, input.sourceRevisions ?? []),
-    cloud.clock.now(),
-  );
-  pipeline.executions.set(execution.id, execution);
-  if (input.clientRequestToken !== undefined) pipeline.tokens.set(input.clientRequestToken, execution);
-  cloud.stores.codepipeline.runner.start(execution);
-  return execution;
-}
-
-/** A variable without a default is required, but for the execution that creates the pipeline. */
-function resolveVariables(
-  { declaration }: Pipeline,
-  given: readonly sdk.PipelineVariable[],
-  creating: boolean,
-): sdk.ResolvedPipelineVariable[] {
-  const declared = declaration.variables ?? [];
-  const unknown = given.find(({ name }) => declared.every((variable) => variable.name !== name));
-  if (unknown !== undefined) throw validation(`Variable ${unknown.name} is not declared by the pipeline`);
-  return declared.flatMap(({ name, defaultValue }) => {
-    const resolvedValue = given.find((variable) => variable.name === name)?.value ?? defaultValue;
-    if (resolvedValue !== undefined) return [{ name, resolvedValue }];
-    if (creating) return [];
-    throw validation(`Value for the pipeline variable ${name} is required: it has no default value`);
-  });
-}
-
-function checkedRevisions(
-  { declaration }: Pipeline,
-  revisions: readonly sdk.SourceRevisionOverride[],
-): readonly sdk.SourceRevisionOverride[] {
-  const sources = declaration.stages?.[0]?.actions?.map(({ name }) => name) ?? [];
-  for (const { actionName, revisionType } of revisions) {
-    if (!sources.includes(actionName)) throw validation(`sourceRevisions: there is no source action ${actionName}`);
-    if (revisionType !== "S3_OBJECT_VERSION_ID") throw notImplemented(`sourceRevisions.revisionType ${revisionType}`);
-  }
-  return revisions;
-}
-
-function stopExecution(cloud: Cloud, execution: Execution, abandon: boolean, reason: string | undefined): void {
-  const { runner } = cloud.stores.codepipeline;
-  if (!execution.running) {
-    throw new AwsError(
-      "PipelineExecutionNotStoppableException",
-      `Unable to stop pipeline execution '${execution.id}': its status is ${execution.status}`,
-    );
-  }
-  if (execution.status === "Stopping" && !abandon) {
-    throw new AwsError("DuplicatedStopRequestException", `Pipeline execution '${execution.id}' is already stopping`);
-  }
-  execution.stopReason = reason;
-  if (abandon) runner.cut(execution, "Stopped");
-  else runner.stopAndWait(execution);
-}
-
-function retryStage(
-  cloud: Cloud,
-  pipeline: Pipeline,
-  execution: Execution,
-  stageName: string,
-  mode: sdk.StageRetryMode,
-): void {
-  const index = stageIndex(pipeline.declaration, stageName);
-  if (index < 0) {
-    throw new AwsError(
-      "StageNotFoundException",
-      `Pipeline '${pipeline.name}' does not have a stage named '${stageName}'`,
-    );
-  }
-  const refuse = (why: string): AwsError =>
-    new AwsError(
-      "StageNotRetryableException",
-      `Unable to retry stage ${stageName} of execution ${execution.id}: ${why}`,
-    );
-  if (execution.declaration !== pipeline.declaration) throw refuse("the structure of the pipeline has changed");
-  const stage = execution.stages.get(stageName);
-  if (stage === undefined) throw refuse("the execution has not reached it");
-  if (pipeline.latest.get(stageName) !== execution) {
-    throw new AwsError(
-      "NotLatestPipelineExecutionException",
-      `Pipeline execution ${execution.id} is not the latest one in stage ${stageName}`,
-    );
-  }
-  if (stage.status === "InProgress") {
-    if (mode === "ALL_ACTIONS") throw refuse("it is in progress");
-    if (!someFailed(execution, stageName)) throw refuse("none of its actions has failed");
-  } else if (stage.status !== "Failed" && stage.status !== "Stopped") {
-    throw refuse(`its status is ${stage.status}`);
-  } else if (execution.running) {
-    throw refuse(`the execution's status is ${execution.status}`);
-  }
-  cloud.stores.codepipeline.runner.retry(execution, index, mode);
-}
-
-function someFailed(execution: Execution, stageName: string): boolean {
-  const { stages = [] } = execution.declaration;
-  const { actions = [] } = stages[stageIndex(execution.declaration, stageName)] ?? {};
-  return actions.some(({ name }) => execution.latestRun(stageName, name)?.status === "Failed");
-}
-
-function executionOf(pipeline: Pipeline, id: string | undefined): Execution {
-  const execution = pipeline.executions.get(id ?? "");
-  if (execution !== undefined) return execution;
-  throw new AwsError(
-    "PipelineExecutionNotFoundException",
-    `Pipeline execution with ID ${id} could not be found in pipeline '${pipeline.name}'`,
-  );
-}
+// Pages ---------------------------------------------------------------------------------------------------------------
 
 /** Newest first. */
 function actionRuns(pipeline: Pipeline, id: string | undefined): sdk.ActionExecutionDetail[] {

@@ -40,7 +40,9 @@ export const pipelineResource: ResourceDefinition = {
     const tags = tagPairs(inputs).map(({ Key: key, Value: value }) => ({ key, value }));
     const pipeline = declaration(inputs);
     const created = await context.send(new CreatePipelineCommand({ pipeline, ...(tags.length > 0 && { tags }) }));
-    return await stateOf(created.pipeline?.name ?? "", inputs, context);
+    const name = created.pipeline?.name ?? "";
+    context.made(name);
+    return await stateOf(name, inputs, context);
   },
   read: async (id, state, context) => await unless(["PipelineNotFoundException"], stateOf(id, state, context)),
   update: async (id, news, olds, context) => {

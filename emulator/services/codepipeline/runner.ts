@@ -19,11 +19,25 @@ import { artifactKey, type ActionRun, type Artifact, type Execution } from "./st
 import { runOrderGroups } from "./run-order";
 import { resolveConfiguration, UnresolvedVariableError, type Scope } from "./variables";
 
-/** "Quotas in AWS CodePipeline": how long an action may take, in hours. */
-const ACTION_HOURS: Readonly<Record<string, number>> = { "Build/CodeBuild": 36, "Test/CodeBuild": 8, "Source/S3": 1 };
+/** "Quotas in AWS CodePipeline": how long an action may take, in minutes. Only an approval may say it itself. */
+const ACTION_MINUTES: Readonly<Record<string, number>> = {
+  "Build/CodeBuild": 36 * 60,
+  "Test/CodeBuild": 8 * 60,
+  "Source/S3": 60,
+  "Approval/Manual": 7 * 24 * 60,
+};
+/** Of all output variables of one action. */
+const OUTPUT_BYTES = 122_880;
 
 /** How an execution ends that does not go to its end. */
-export type Cut = "Stopped" | "Cancelled";
+export type Cut = "Stopped" | "Cancelled" | "Superseded";
+
+/** What is told of an execution that is cut off. A superseded one is between stages, and has no action in progress. */
+const cuts: Readonly<Record<Cut, { readonly action: ActionEvent; readonly stage: "Stopped" | "Cancelled" }>> = {
+  Stopped: { action: "ABANDONED", stage: "Stopped" },
+  Cancelled: { action: "CANCELED", stage: "Cancelled" },
+  Superseded: { action: "CANCELED", stage: "Cancelled" },
+};
 
 /** One passage of an execution from a stage on; a retry is a new one. */
 class Drive {
@@ -91,12 +105,12 @@ export class PipelineRunner {
     const drive = this.drives.get(execution);
     this.drives.delete(execution);
     drive?.end();
-    const event = how === "Stopped" ? "ABANDONED" : "CANCELED";
+    const { action, stage } = cuts[how];
     for (const run of execution.actionRuns.filter(({ status }) => status === "InProgress")) {
-      this.finishAction(execution, run, "Abandoned", event);
+      this.finishAction(execution, run, "Abandoned", action);
     }
-    const stage = drive?.inStage?.name;
-    if (stage !== undefined) this.setStage(execution, stage, how, how === "Stopped" ? "STOPPED" : "CANCELED");
+    const within = drive?.inStage?.name;
+    if (within !== undefined) this.setStage(execution, within, stage, endEvents[stage]);
     for (const lock of execution.pipeline.locks.values()) lock.leave(execution);
     this.finish(execution, how);
   }
@@ -122,6 +136,7 @@ export class PipelineRunner {
     const stages = execution.declaration.stages ?? [];
     for (const [offset, stage] of stages.slice(from).entries()) {
       const lock = execution.pipeline.locks.get(stage.name ?? "");
+      if (execution.declaration.executionMode !== "QUEUED") this.supersede(lock?.waiting ?? []);
       if ((await lock?.enter(execution)) !== true || drive.cut) return;
       drive.inStage = stage;
       const resumed = offset === 0 && execution.stages.has(stage.name ?? "");
@@ -132,6 +147,10 @@ export class PipelineRunner {
       if (status !== "Succeeded") return this.end(execution, status);
     }
     this.end(execution, "Succeeded");
+  }
+
+  private supersede(waiting: readonly Execution[]): void {
+    for (const older of waiting) this.cut(older, "Superseded");
   }
 
   private end(execution: Execution, status: FinalStatus): void {
@@ -151,7 +170,7 @@ export class PipelineRunner {
     if (!resumed) execution.stages.set(name, { status: "InProgress", retries: 0 });
     this.setStage(execution, name, "InProgress", resumed ? "RESUMED" : "STARTED");
     const status = await this.runGroups(execution, drive, stage, mode);
-    if (!drive.cut) this.setStage(execution, name, status, stageEvents[status]);
+    if (!drive.cut) this.setStage(execution, name, status, endEvents[status]);
     return status;
   }
 
@@ -214,9 +233,11 @@ export class PipelineRunner {
       const { cloud } = this;
       const context = { cloud, role, execution, run, signal: drive.signal };
       const outcome = await this.withinItsTime(run.action, perform(context));
+      checkOutput(outcome);
       if (run.status === "InProgress") this.succeed(execution, run, outcome);
     } catch (error) {
       if (run.status !== "InProgress" || drive.cut) return;
+      delete run.approval;
       run.result = { ...run.result, errorDetails: errorDetails(error) };
       this.finishAction(execution, run, "Failed", "FAILED");
     }
@@ -237,10 +258,10 @@ export class PipelineRunner {
 
   private async withinItsTime(action: ActionDeclaration, work: Promise<ActionOutcome>): Promise<ActionOutcome> {
     const { category, provider } = action.actionTypeId ?? {};
-    const hours = ACTION_HOURS[`${category}/${provider}`] ?? 1;
+    const minutes = action.timeoutInMinutes ?? ACTION_MINUTES[`${category}/${provider}`] ?? 60;
     const done = new AbortController();
-    const late = this.cloud.clock.sleep(hours * 3_600_000, done.signal).then((): never => {
-      throw new ActionError("JobFailed", `The action did not end within its ${hours} hours`);
+    const late = this.cloud.clock.sleep(minutes * 60_000, done.signal).then((): never => {
+      throw new ActionError("JobFailed", `The action did not end within its ${minutes} minutes`);
     });
     late.catch(() => undefined);
     try {
@@ -283,7 +304,7 @@ export class PipelineRunner {
   private finish(execution: Execution, status: FinalStatus): void {
     execution.status = status;
     this.touch(execution);
-    emitExecution(this.cloud, execution, finalEvents[status]);
+    emitExecution(this.cloud, execution, status === "Superseded" ? "SUPERSEDED" : endEvents[status]);
   }
 
   private touch(execution: Execution): void {
@@ -291,9 +312,15 @@ export class PipelineRunner {
   }
 }
 
-const stageEvents = { Succeeded: "SUCCEEDED", Failed: "FAILED", Stopped: "STOPPED" } as const;
-const finalEvents = { ...stageEvents, Cancelled: "CANCELED" } as const;
-type FinalStatus = keyof typeof finalEvents;
+const endEvents = { Succeeded: "SUCCEEDED", Failed: "FAILED", Stopped: "STOPPED", Cancelled: "CANCELED" } as const;
+type FinalStatus = keyof typeof endEvents | "Superseded";
+
+function checkOutput({ outputVariables }: ActionOutcome): void {
+  const bytes = Buffer.byteLength(Object.entries(outputVariables).flat().join(""));
+  if (bytes <= OUTPUT_BYTES) return;
+  const most = `${OUTPUT_BYTES} bytes are allowed`;
+  throw new ActionError("JobFailed", `The action's output variables have ${bytes} bytes: ${most}`);
+}
 
 function hasSucceeded(execution: Execution, stage: StageDeclaration, action: ActionDeclaration): boolean {
   return execution.latestRun(stage.name ?? "", action.name)?.status === "Succeeded";

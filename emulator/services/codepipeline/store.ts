@@ -18,7 +18,9 @@ import type {
 } from "@aws-sdk/client-codepipeline";
 import { AwsError } from "../../core/definitions";
 import type { NamedObject } from "../codebuild/store";
+import type { Approval } from "./approval";
 import { StageLock } from "./lock";
+import type { SourcePolling } from "./polling";
 import type { PipelineRunner } from "./runner";
 
 declare module "../../core/definitions" {
@@ -27,10 +29,16 @@ declare module "../../core/definitions" {
   }
 }
 
+/** Finished executions that a pipeline remembers, the newest ones. AWS remembers those of 12 months. */
+export const EXECUTIONS_KEPT = 500;
+
 export class CodePipelineStore {
   readonly pipelines = new Map<string, Pipeline>();
 
-  constructor(readonly runner: PipelineRunner) {}
+  constructor(
+    readonly runner: PipelineRunner,
+    readonly polling: SourcePolling,
+  ) {}
 
   pipeline(name: string | undefined): Pipeline {
     const found = this.pipelines.get(name ?? "");
@@ -75,6 +83,10 @@ export interface ActionRun {
   outputs: readonly NamedObject[];
   outputVariables: Record<string, string>;
   result: ActionExecutionResult;
+  /** Of a manual approval that waits, or has waited. */
+  approval?: Approval;
+  /** Who approved or rejected. */
+  lastUpdatedBy?: string;
 }
 
 /** An artifact of one execution, with the source revision that it is. */
@@ -84,7 +96,6 @@ export interface Artifact extends NamedObject {
 
 export class Execution {
   status: PipelineExecutionStatus = "InProgress";
-  statusSummary: string | undefined;
   stopReason: string | undefined;
   lastUpdateTime: Date;
   attempt = 1;
@@ -114,6 +125,20 @@ export class Execution {
 
   latestRun(stage: string, action: string | undefined): ActionRun | undefined {
     return this.actionRuns.findLast((run) => run.stage === stage && run.action.name === action);
+  }
+}
+
+/** Forgets the oldest finished executions when there are too many. */
+export function remember(pipeline: Pipeline, execution: Execution): void {
+  const { executions, tokens } = pipeline;
+  executions.set(execution.id, execution);
+  let excess = executions.size - EXECUTIONS_KEPT;
+  for (const [id, old] of executions) {
+    if (excess <= 0) return;
+    if (old.running) continue;
+    executions.delete(id);
+    for (const [token, started] of tokens) if (started === old) tokens.delete(token);
+    excess -= 1;
   }
 }
 

@@ -12,15 +12,22 @@ const ARTIFACT = /^[A-Za-z0-9_-]{1,100}$/;
 const NAMESPACE = /^[A-Za-z0-9@\-_]{1,100}$/;
 const VARIABLE = /^[A-Za-z0-9@\-_]{1,128}$/;
 const STAGES = { least: 2, most: 50 };
+/** The guide gives 50 in one place and 100 parallel or sequential ones in another: the smaller one is safe. */
 const ACTIONS_PER_STAGE = 50;
+const ACTIONS = 1_000;
 const CONFIGURATION_KEY = 50;
 const CONFIGURATION_VALUE = 1_000;
 const RUN_ORDER = 999;
 const VARIABLES = 50;
+const VARIABLE_DESCRIPTION = 200;
+/** Of a manual approval: the only action whose time-out can be set. */
+const APPROVAL_MINUTES = { least: 5, most: 86_400 };
 
 interface ActionKind {
   readonly required: readonly string[];
   readonly optional: readonly string[];
+  /** What the service has and this emulator does not. */
+  readonly lacking: readonly string[];
   readonly inputs: readonly [number, number];
   readonly outputs: readonly [number, number];
 }
@@ -28,29 +35,45 @@ interface ActionKind {
 const codeBuild: ActionKind = {
   required: ["ProjectName"],
   optional: ["PrimarySource", "EnvironmentVariables", "BuildspecOverride"],
+  lacking: ["BatchEnabled", "CombineArtifacts", "ServiceRoleArnOverride"],
   inputs: [1, 5],
   outputs: [0, 5],
 };
 
+const s3Source: ActionKind = {
+  required: ["S3Bucket", "S3ObjectKey"],
+  optional: ["PollForSourceChanges"],
+  lacking: ["AllowOverrideForS3ObjectKey"],
+  inputs: [0, 0],
+  outputs: [1, 1],
+};
+
+const approval: ActionKind = {
+  required: [],
+  optional: ["CustomData", "ExternalEntityLink"],
+  lacking: ["NotificationArn"],
+  inputs: [0, 0],
+  outputs: [0, 0],
+};
+
 /** By category and provider. */
 const kinds: Readonly<Record<string, ActionKind>> = {
-  "Source/S3": {
-    required: ["S3Bucket", "S3ObjectKey"],
-    optional: ["PollForSourceChanges"],
-    inputs: [0, 0],
-    outputs: [1, 1],
-  },
+  "Source/S3": s3Source,
   "Build/CodeBuild": codeBuild,
   "Test/CodeBuild": codeBuild,
+  "Approval/Manual": approval,
 };
+
+/** Whether the action is an S3 source that looks for changes by itself: it does unless it is told not to. */
+export function polls({ actionTypeId, configuration }: ActionDeclaration): boolean {
+  return actionTypeId?.provider === "S3" && configuration?.PollForSourceChanges !== "false";
+}
 
 /** Throws the service's error for the first thing that is wrong. */
 export function checkDeclaration(pipeline: PipelineDeclaration): void {
   checkPattern("pipeline.name", pipeline.name, NAME);
   if (pipeline.pipelineType !== "V2") throw notImplemented(`pipeline.pipelineType ${pipeline.pipelineType ?? "V1"}`);
-  if (pipeline.executionMode !== "QUEUED") {
-    throw notImplemented(`pipeline.executionMode ${pipeline.executionMode ?? "SUPERSEDED"}`);
-  }
+  if (pipeline.executionMode === "PARALLEL") throw notImplemented("pipeline.executionMode PARALLEL");
   if (!pipeline.artifactStore) throw invalidStructure("Pipeline should contain exactly one artifactStore");
   checkPipelineVariables(pipeline);
   const stages = pipeline.stages ?? [];
@@ -59,6 +82,8 @@ export function checkDeclaration(pipeline: PipelineDeclaration): void {
       `Pipeline has ${stages.length} stage(s). There must be at least ${STAGES.least} stages and at most ${STAGES.most}`,
     );
   }
+  const actions = stages.reduce((sum, stage) => sum + (stage.actions?.length ?? 0), 0);
+  if (actions > ACTIONS) throw invalidStructure(`Pipeline has ${actions} actions: at most ${ACTIONS} are allowed`);
   checkUnique(stages, (name) => invalidStructure(`Duplicate stage name ${name}: stage names must be unique`));
   stages.forEach(checkStage);
   checkArtifacts(stages);
@@ -68,9 +93,10 @@ export function checkDeclaration(pipeline: PipelineDeclaration): void {
 
 function checkPipelineVariables({ variables = [] }: PipelineDeclaration): void {
   if (variables.length > VARIABLES) throw invalidStructure(`Pipeline has more than ${VARIABLES} variables`);
-  for (const { name, defaultValue } of variables) {
+  for (const { name, defaultValue, description } of variables) {
     checkPattern("pipeline.variables.member.name", name, VARIABLE);
     checkLength("pipeline.variables.member.defaultValue", defaultValue, CONFIGURATION_VALUE);
+    checkLength("pipeline.variables.member.description", description, VARIABLE_DESCRIPTION);
   }
   checkUnique(variables, (name) => invalidStructure(`Duplicate variable name ${name}`));
 }
@@ -112,9 +138,21 @@ function checkAction(action: ActionDeclaration): void {
   const { runOrder = 1 } = action;
   if (runOrder < 1 || runOrder > RUN_ORDER) throw invalidAction(`Action ${action.name} has the runOrder ${runOrder}`);
   if (action.namespace !== undefined) checkPattern("actions.member.namespace", action.namespace, NAMESPACE);
+  checkTimeout(action, kind);
   checkConfiguration(action, kind);
   checkCount(action, "inputArtifacts", kind.inputs);
   checkCount(action, "outputArtifacts", kind.outputs);
+}
+
+function checkTimeout({ name, timeoutInMinutes }: ActionDeclaration, kind: ActionKind): void {
+  if (timeoutInMinutes === undefined) return;
+  if (kind !== approval) throw invalidAction(`Action ${name}: timeoutInMinutes is for manual approvals only`);
+  const { least, most } = APPROVAL_MINUTES;
+  if (timeoutInMinutes >= least && timeoutInMinutes <= most) return;
+  throw validation(
+    `Value '${timeoutInMinutes}' at 'pipeline.stages.member.actions.member.timeoutInMinutes' failed to satisfy ` +
+      `constraint: Member must have a value between ${least} and ${most}`,
+  );
 }
 
 function checkConfiguration(
@@ -123,13 +161,14 @@ function checkConfiguration(
 ): void {
   for (const [key, value] of Object.entries(configuration)) {
     checkLength("configuration key", key, CONFIGURATION_KEY);
-    if (value.length > CONFIGURATION_VALUE) {
+    if (value.length > CONFIGURATION_VALUE || value.length === 0) {
       throw validation(
         `Value at 'pipeline.stages.member.actions.member.configuration' failed to satisfy constraint: Map value must ` +
           `satisfy constraint: [Member must have length less than or equal to ${CONFIGURATION_VALUE}, Member must have ` +
           `length greater than or equal to 1]`,
       );
     }
+    if (kind.lacking.includes(key)) throw notImplemented(`action ${name}: configuration ${key}`);
     if (![...kind.required, ...kind.optional].includes(key)) {
       throw invalidAction(`Action configuration for action '${name}' contains unknown configuration '${key}'`);
     }
@@ -138,8 +177,9 @@ function checkConfiguration(
   if (missing !== undefined) {
     throw invalidAction(`Action configuration for action '${name}' is missing required configuration '${missing}'`);
   }
-  if (kind === kinds["Source/S3"] && configuration.PollForSourceChanges !== "false") {
-    throw notImplemented(`action ${name}: PollForSourceChanges ${configuration.PollForSourceChanges ?? "true"}`);
+  const polling = configuration.PollForSourceChanges ?? "true";
+  if (polling !== "true" && polling !== "false") {
+    throw invalidAction(`Action ${name}: PollForSourceChanges is true or false, not '${polling}'`);
   }
   checkPrimarySource(
     name,
@@ -223,7 +263,7 @@ function checkPattern(path: string, value: string | undefined, pattern: RegExp):
   );
 }
 
-function checkLength(path: string, value: string | undefined, most: number): void {
+export function checkLength(path: string, value: string | undefined, most: number): void {
   if ((value ?? "").length <= most) return;
   throw validation(
     `Value at '${path}' failed to satisfy constraint: Member must have length less than or equal to ${most}`,

@@ -74,13 +74,28 @@ function referenceProblem(
   return earlier.has(namespace) ? undefined : "referencing a namespace that does not exist";
 }
 
-/** A reference to something that no action has produced. */
+/** A reference to something that no action has produced, or to too much. */
 export class UnresolvedVariableError extends Error {
   override readonly name = "UnresolvedVariableError";
 }
 
-/** Right before the action starts. Throws {@link UnresolvedVariableError}. */
+/** "Quotas in AWS CodePipeline": all values of an action together, resolved. */
+const RESOLVED_BYTES = 100 * 1024;
+
+/**
+ * Right before the action starts. Values go in as they are, also inside the JSON of `EnvironmentVariables`: whether the
+ * service escapes them there is not documented, and text that is not JSON any more fails the action.
+ * Throws {@link UnresolvedVariableError}.
+ */
 export function resolveConfiguration(action: ActionDeclaration, stage: string, scope: Scope): Record<string, string> {
+  const resolved = resolveEach(action, stage, scope);
+  const bytes = Buffer.byteLength(Object.values(resolved).join(""));
+  if (bytes <= RESOLVED_BYTES) return resolved;
+  const most = `${RESOLVED_BYTES} bytes are allowed`;
+  throw new UnresolvedVariableError(`The resolved configuration of action ${action.name} has ${bytes} bytes: ${most}`);
+}
+
+function resolveEach(action: ActionDeclaration, stage: string, scope: Scope): Record<string, string> {
   const entries = Object.entries(action.configuration ?? {});
   return Object.fromEntries(
     entries.map(([key, value]) => [

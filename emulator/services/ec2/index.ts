@@ -5,6 +5,7 @@
 import * as model from "@aws-sdk/client-ec2";
 import * as path from "node:path";
 import type { Install } from "../../core/definitions";
+import { attachmentOperations } from "./operations/attachments";
 import { catalogOperations } from "./operations/catalog";
 import { instanceOperations } from "./operations/instances";
 import { networkOperations } from "./operations/network";
@@ -27,20 +28,17 @@ export const install: Install = (cloud) => {
   const storage = new Storage(cloud, disks);
   const instances = new Instances(cloud, storage, fleet);
   store.runtime = { disks, fleet, storage, instances };
-  const groupChanged = (groupId: string): void => {
-    const members = store.liveInstances().filter(({ securityGroupIds }) => securityGroupIds.includes(groupId));
-    instances.followNetwork(members);
-  };
   return {
     signingName: "ec2",
     protocol: "ec2Query",
     model,
     operations: [
       ...networkOperations(cloud),
-      ...securityGroupOperations(cloud, groupChanged),
+      ...securityGroupOperations(cloud),
       ...catalogOperations(cloud),
       ...instanceOperations(cloud, storage, instances),
-      ...volumeOperations(cloud, storage),
+      ...volumeOperations(cloud, storage, fleet),
+      ...attachmentOperations(cloud, storage, fleet),
       ...rootVolumeOperations(cloud, storage, fleet),
     ],
     resources: [...networkResources, ...securityGroupResources, ...instanceResources],

@@ -80,6 +80,8 @@ export interface Attachment {
   readonly volumeId: string;
   readonly attachTime: Date;
   deleteOnTermination: boolean;
+  /** `busy`: to be detached, and still mounted. */
+  state: "attaching" | "attached" | "detaching" | "busy";
 }
 
 export interface InstanceRecord extends Tagged {
@@ -103,6 +105,7 @@ export interface InstanceRecord extends Tagged {
   readonly userData: string | undefined;
   readonly rootDeviceName: string;
   readonly devices: Map<string, Attachment>;
+  readonly metadataEndpoint: "enabled" | "disabled";
   readonly metadataTokens: "required" | "optional";
   readonly metadataHopLimit: number;
   readonly clientToken: string | undefined;
@@ -207,6 +210,15 @@ export class Ec2Store {
       .find((record) => record !== undefined);
   }
 
+  /**
+   * Puts an instance into an Auto Scaling group, as that service does. There is no API for it here; what shows is the
+   * tag that only AWS can set.
+   */
+  joinAutoScalingGroup(instanceId: string, group: string): void {
+    const instance = this.instances.get(instanceId);
+    instance.Tags = [...instance.Tags, { Key: "aws:autoscaling:groupName", Value: group }];
+  }
+
   /** The instance, if it has not been terminated. */
   liveInstance(id: string): InstanceRecord | undefined {
     const instance = this.instances.find(id);
@@ -236,10 +248,5 @@ export class Ec2Store {
       ({ DestinationCidrBlock, State, NatGatewayId, GatewayId }) =>
         DestinationCidrBlock === "0.0.0.0/0" && State === "active" && (NatGatewayId ?? GatewayId) !== undefined,
     );
-  }
-
-  /** Whether one of the groups lets anything out. Groups add up; there is no denying rule. */
-  allowsEgress(groupIds: readonly string[]): boolean {
-    return groupIds.some((groupId) => this.rulesOf(groupId).some((rule) => rule.IsEgress === true));
   }
 }

@@ -35,6 +35,16 @@ export function buildInput(text: string): Readonly<Record<string, unknown>> {
   return value as Readonly<Record<string, unknown>>;
 }
 
+/** @throws ValidationException when it is beyond what both services take. */
+export function checkRetryPolicy({ MaximumRetryAttempts: attempts, MaximumEventAgeInSeconds: age }: RetryPolicy): void {
+  const outside = (value: number | undefined, least: number, most: number): boolean =>
+    value !== undefined && !(value >= least && value <= most);
+  if (outside(attempts, 0, 185))
+    throw new AwsError("ValidationException", "MaximumRetryAttempts must be between 0 and 185.", 400);
+  if (outside(age, 60, 86_400))
+    throw new AwsError("ValidationException", "MaximumEventAgeInSeconds must be between 60 and 86400.", 400);
+}
+
 /** Throttling and faults are tried again with back-off; what the target refuses is dropped. */
 export async function withRetries(cloud: Cloud, policy: RetryPolicy, attempt: () => Promise<void>): Promise<void> {
   const began = cloud.clock.now().getTime();

@@ -23,8 +23,11 @@ import {
 import { Access, AwsError, Call, notImplemented, Operation, operation } from "../../core/definitions";
 import { eventPattern } from "./event-pattern";
 import { checkTargetInput } from "./input-transformer";
-import { projectOf } from "./invocation";
+import { checkRetryPolicy, projectOf } from "./invocation";
 import { EventStore, Rule } from "./store";
+
+/** On one bus ("Amazon EventBridge quotas"). */
+const mostRules = 300;
 
 const putRule = operation<PutRuleCommandInput, PutRuleCommandOutput>({
   name: "PutRule",
@@ -44,6 +47,8 @@ const putRule = operation<PutRuleCommandInput, PutRuleCommandOutput>({
     const state = input.State ?? "ENABLED";
     if (state !== "ENABLED" && state !== "DISABLED") throw notImplemented(`PutRule.State ${state}`);
     const existing = store.rules.get(name);
+    if (!existing && store.rules.size >= mostRules)
+      throw new AwsError("LimitExceededException", "The requested resource exceeds the maximum number allowed.", 400);
     const fresh: Rule = {
       name,
       arn: store.arnOf(name),
@@ -228,6 +233,7 @@ function checkTarget(target: Target): void {
     );
   if (projectOf(target.Arn) === undefined) throw notImplemented(`PutTargets.Targets.Arn ${target.Arn ?? ""}`);
   if (target.RoleArn === undefined) throw invalid(`RoleArn is required for target ${target.Arn ?? ""}.`);
+  checkRetryPolicy(target.RetryPolicy ?? {});
   checkTargetInput({ ...target, InputTransformer: target.InputTransformer });
 }
 

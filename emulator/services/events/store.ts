@@ -51,8 +51,27 @@ export class EventStore {
     for (const rule of this.rules.values()) {
       if (rule.state !== "ENABLED" || !rule.matches(envelope)) continue;
       for (const target of rule.targets.values())
-        this.cloud.background(`rule ${rule.name}, target ${target.Id ?? ""}`, this.invoke(rule, target, envelope, now));
+        this.cloud.background(
+          `rule ${rule.name}, target ${target.Id ?? ""}`,
+          this.deliverTo(rule, target, event, envelope, now),
+        );
     }
+  }
+
+  /** "At least once", and not always at once: a fault says when it is otherwise. */
+  private async deliverTo(
+    rule: Rule,
+    target: Target,
+    event: CloudEvent,
+    envelope: Readonly<Record<string, unknown>>,
+    at: Date,
+  ): Promise<void> {
+    const { source, detailType, detail } = event;
+    const facts = { rule: rule.name, target: target.Id ?? "", source, detailType, detail };
+    const fault = this.cloud.faults.at("events.delivery", facts);
+    if (fault?.kind === "late") await this.cloud.clock.sleep(fault.milliseconds);
+    await this.invoke(rule, target, envelope, at);
+    if (fault?.kind === "twice") await this.invoke(rule, target, envelope, at);
   }
 
   private async invoke(rule: Rule, target: Target, event: Readonly<Record<string, unknown>>, at: Date): Promise<void> {

@@ -198,6 +198,7 @@ const instanceProfile: ResourceDefinition = {
         Tags: tagPairs(inputs),
       }),
     );
+    context.made(InstanceProfileName);
     const RoleName = text(inputs, "role");
     if (RoleName !== undefined)
       await context.send(new AddRoleToInstanceProfileCommand({ InstanceProfileName, RoleName }));

@@ -29,6 +29,7 @@ const logGroup: ResourceDefinition = {
     const logGroupName = required(inputs, "name");
     const tags = map(inputs, "tags");
     await context.send(new CreateLogGroupCommand({ logGroupName, ...(Object.keys(tags).length > 0 && { tags }) }));
+    context.made(logGroupName);
     await setRetention(logGroupName, inputs, {}, context);
     return groupState(inputs, context);
   },

@@ -9,7 +9,6 @@ import * as fsp from "node:fs/promises";
 import * as os from "node:os";
 import * as path from "node:path";
 import { promisify } from "node:util";
-import { Client, escapeIdentifier, escapeLiteral } from "pg";
 import type { Certificate } from "./certificates";
 import type { PostgresPrograms } from "./programs";
 
@@ -69,6 +68,7 @@ export class Cluster {
   ) {}
 
   private server: ChildProcess | undefined;
+  private frozen = false;
 
   /** Creates and starts a cluster. Nothing of it is left when that fails. */
   static async create(options: ClusterOptions): Promise<Cluster> {
@@ -111,6 +111,7 @@ export class Cluster {
 
   /** Ends the server: open sessions are ended, nothing is lost. */
   async stop(): Promise<void> {
+    this.thaw();
     const server = this.server;
     this.server = undefined;
     if (server === undefined || server.exitCode !== null || server.signalCode !== null) return;
@@ -128,14 +129,46 @@ export class Cluster {
   }
 
   /** Runs SQL as the superuser, over the socket: what RDS's own machinery does inside an instance. */
-  async administer(sql: string, database = "postgres"): Promise<void> {
+  async administer<R extends object = object>(sql: string, database = "postgres"): Promise<R[]> {
+    // Loaded here: the emulator starts many times without any cluster, and this takes a tenth of a second.
+    const { Client } = await import("pg");
     const client = new Client({ host: this.directory, port: this.options.port, user: superuser, database });
     await client.connect();
     try {
-      await client.query(sql);
+      return (await client.query<R>(sql)).rows;
     } finally {
       await client.end();
     }
+  }
+
+  /** Bytes of all databases and of the write-ahead log: what RDS counts against the instance's storage. */
+  async size(): Promise<number> {
+    const [row] = await this.administer<{ bytes: string }>(
+      `SELECT (SELECT sum(pg_catalog.pg_database_size(oid)) FROM pg_catalog.pg_database)
+            + (SELECT sum(size) FROM pg_catalog.pg_ls_waldir()) AS bytes`,
+    );
+    return Number(row?.bytes);
+  }
+
+  /**
+   * Stops every process of the server where it is. To its clients that is a network that carries nothing, in either
+   * direction; other than with a broken network, the server's own work stands still, too.
+   */
+  freeze(): void {
+    const server = this.server?.pid;
+    if (server === undefined) return;
+    // The postmaster first: it would start others.
+    process.kill(server, "SIGSTOP");
+    for (const child of childrenOf(server)) process.kill(child, "SIGSTOP");
+    this.frozen = true;
+  }
+
+  /** Lets a frozen server go on. */
+  thaw(): void {
+    const server = this.server?.pid;
+    if (!this.frozen || server === undefined) return;
+    for (const pid of [...childrenOf(server), server]) process.kill(pid, "SIGCONT");
+    this.frozen = false;
   }
 
   private get data(): string {
@@ -191,7 +224,8 @@ export class Cluster {
     const deadline = Date.now() + startTimeout;
     for (;;) {
       try {
-        return await this.administer("SELECT 1");
+        await this.administer("SELECT 1");
+        return;
       } catch (error) {
         if (Date.now() > deadline || this.server === undefined) throw error;
         await new Promise((resolve) => setTimeout(resolve, 20));
@@ -200,10 +234,11 @@ export class Cluster {
   }
 
   private async introduceMaster(): Promise<void> {
+    const { escapeIdentifier, escapeLiteral } = await import("pg");
     const master = escapeIdentifier(this.options.master.user);
     const password = escapeLiteral(this.options.master.password);
     await this.administer(
-      `CREATE ROLE ${master} LOGIN CREATEDB CREATEROLE PASSWORD ${password} IN ROLE rds_superuser;
+      `CREATE ROLE ${master} LOGIN CREATEDB CREATEROLE PASSWORD ${password} VALID UNTIL 'infinity' IN ROLE rds_superuser;
        ALTER DATABASE postgres OWNER TO ${master}; ALTER DATABASE template1 OWNER TO ${master};`,
     );
     if (this.options.database === undefined) return;
@@ -214,6 +249,22 @@ export class Cluster {
     const lines = (await fsp.readFile(this.log, "utf8").catch(() => "")).trim().split("\n");
     return lines.slice(-3).join(" | ");
   }
+}
+
+/** By `/proc`: each of PostgreSQL's processes is a session of its own, so that no signal reaches them as a group. */
+function childrenOf(parent: number): number[] {
+  return fs.readdirSync("/proc").flatMap((name) => {
+    if (!/^\d+$/.test(name)) return [];
+    try {
+      const stat = fs.readFileSync(`/proc/${name}/stat`, "utf8");
+      // The program's name is in parentheses, and may hold anything.
+      const [, ppid] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+      return Number(ppid) === parent ? [Number(name)] : [];
+    } catch {
+      // It ended meanwhile.
+      return [];
+    }
+  });
 }
 
 /** Undefined when this process is an ordinary user's already. */

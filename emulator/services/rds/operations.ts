@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { DescribeSubnetsCommand } from "@aws-sdk/client-ec2";
 import type * as rds from "@aws-sdk/client-rds";
 import { AwsError, notImplemented, operation, type Access, type Cloud, type Operation } from "../../core/definitions";
-import { Instances } from "./instances";
+import type { Instances } from "./instances";
 import { findPostgres } from "./programs";
 import { rdsPrincipal, type InstanceRecord, type RdsStore, type SubnetGroupRecord } from "./store";
 
@@ -28,8 +28,7 @@ function engineVersion(asked: string | undefined): string {
   );
 }
 
-export function rdsOperations(cloud: Cloud, store: RdsStore): Operation[] {
-  const instances = new Instances(cloud, store);
+export function rdsOperations(cloud: Cloud, store: RdsStore, instances: Instances): Operation[] {
   return [
     ...instanceOperations(cloud, store, instances),
     ...subnetGroupOperations(cloud, store),
@@ -54,6 +53,7 @@ function instanceOperations(cloud: Cloud, store: RdsStore, instances: Instances)
         "EngineVersion",
         "DBInstanceClass",
         "AllocatedStorage",
+        "MaxAllocatedStorage",
         "StorageType",
         "StorageEncrypted",
         "MasterUsername",
@@ -75,7 +75,7 @@ function instanceOperations(cloud: Cloud, store: RdsStore, instances: Instances)
       handle: async (input) => {
         const record = newInstance(cloud, store, input);
         const password = input.ManageMasterUserPassword
-          ? await instances.createMasterSecret(record, input.MasterUsername ?? "", input.MasterUserSecretKmsKeyId)
+          ? await instances.createMasterSecret(record, input.MasterUserSecretKmsKeyId)
           : (input.MasterUserPassword ?? "");
         store.instances.set(record.identifier, record);
         record.created = instances.create(record, password);
@@ -87,10 +87,11 @@ function instanceOperations(cloud: Cloud, store: RdsStore, instances: Instances)
       name: "DescribeDBInstances",
       honours: ["DBInstanceIdentifier", "MaxRecords", "Marker"],
       authorize: ({ DBInstanceIdentifier }) => onInstance("DescribeDBInstances", DBInstanceIdentifier),
-      handle: ({ DBInstanceIdentifier }) => {
-        const found =
-          DBInstanceIdentifier === undefined ? [...store.instances.values()] : [store.instance(DBInstanceIdentifier)];
-        return { DBInstances: found.map(describe) };
+      handle: ({ DBInstanceIdentifier, MaxRecords, Marker }) => {
+        if (DBInstanceIdentifier !== undefined)
+          return { DBInstances: [describe(store.instance(DBInstanceIdentifier))] };
+        const page = pageOf([...store.instances.values()], MaxRecords ?? 100, Marker);
+        return { DBInstances: page.items.map(describe), Marker: page.next };
       },
     }),
     operation<rds.ModifyDBInstanceCommandInput, rds.ModifyDBInstanceCommandOutput>({
@@ -100,6 +101,7 @@ function instanceOperations(cloud: Cloud, store: RdsStore, instances: Instances)
         "ApplyImmediately",
         "DBInstanceClass",
         "AllocatedStorage",
+        "MaxAllocatedStorage",
         "StorageType",
         "VpcSecurityGroupIds",
         "BackupRetentionPeriod",
@@ -109,21 +111,33 @@ function instanceOperations(cloud: Cloud, store: RdsStore, instances: Instances)
         "PubliclyAccessible",
         "MultiAZ",
         "MasterUserPassword",
+        "ManageMasterUserPassword",
+        "MasterUserSecretKmsKeyId",
         "RotateMasterUserPassword",
       ],
       authorize: ({ DBInstanceIdentifier }) => onInstance("ModifyDBInstance", DBInstanceIdentifier),
       handle: async (input) => {
         const record = available(store.instance(input.DBInstanceIdentifier));
+        checkStorage(input, record.description);
+        checkMasterChange(input, record);
         if (input.DeletionProtection !== undefined) record.deletionProtection = input.DeletionProtection;
-        Object.assign(record.description, changed(input));
-        if (input.MasterUserPassword !== undefined || input.RotateMasterUserPassword) {
-          await instances.changePassword(record, input.MasterUserPassword);
+        Object.assign(record.description, immediateChanges(input));
+        forgetIdleMaximum(record.description);
+        await changeMaster(instances, record, input);
+        const pending = { ...record.description.PendingModifiedValues, ...deferredChanges(input, record.description) };
+        record.description.PendingModifiedValues = pending;
+        if (input.ApplyImmediately === true && Object.keys(pending).length > 0) {
+          cloud.background(
+            `the modification of the DB instance ${record.identifier}`,
+            instances.apply(record, pending),
+          );
         }
         return { DBInstance: describe(record) };
       },
     }),
     operation<rds.DeleteDBInstanceCommandInput, rds.DeleteDBInstanceCommandOutput>({
       name: "DeleteDBInstance",
+      // Without a final snapshot only: FinalDBSnapshotIdentifier is not honoured.
       honours: ["DBInstanceIdentifier", "SkipFinalSnapshot", "DeleteAutomatedBackups"],
       authorize: ({ DBInstanceIdentifier }) => onInstance("DeleteDBInstance", DBInstanceIdentifier),
       handle: (input) => {
@@ -132,7 +146,10 @@ function instanceOperations(cloud: Cloud, store: RdsStore, instances: Instances)
           const message = "Cannot delete protected DB Instance, please disable deletion protection and try again.";
           throw new AwsError("InvalidParameterCombination", message);
         }
-        if (input.SkipFinalSnapshot !== true) throw notImplemented("DeleteDBInstance with a final snapshot");
+        if (input.SkipFinalSnapshot !== true) {
+          const message = "FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot is specified.";
+          throw new AwsError("InvalidParameterCombination", message);
+        }
         if (record.description.DBInstanceStatus === "deleting") {
           const message = `Instance ${record.identifier} is already being deleted.`;
           throw new AwsError("InvalidDBInstanceState", message);
@@ -145,6 +162,17 @@ function instanceOperations(cloud: Cloud, store: RdsStore, instances: Instances)
   ];
 }
 
+/** Markers are identifiers: the page begins after that one. */
+function pageOf(records: readonly InstanceRecord[], size: number, marker: string | undefined) {
+  if (!(size >= 20 && size <= 100)) {
+    throw new AwsError("InvalidParameterValue", `Invalid value ${size} for MaxRecords. Must be between 20 and 100`);
+  }
+  const sorted = [...records].sort((a, b) => (a.identifier < b.identifier ? -1 : 1));
+  const rest = sorted.filter(({ identifier }) => marker === undefined || identifier > marker);
+  const items = rest.slice(0, size);
+  return { items, next: rest.length > size ? items.at(-1)?.identifier : undefined };
+}
+
 function newInstance(cloud: Cloud, store: RdsStore, input: rds.CreateDBInstanceCommandInput): InstanceRecord {
   const identifier = nameOf(input.DBInstanceIdentifier, "DBInstanceIdentifier");
   if (input.Engine !== "postgres") throw notImplemented(`CreateDBInstance with the engine ${input.Engine ?? ""}`);
@@ -152,6 +180,7 @@ function newInstance(cloud: Cloud, store: RdsStore, input: rds.CreateDBInstanceC
     throw new AwsError("DBInstanceAlreadyExists", "DB Instance already exists");
   }
   requireMaster(input);
+  checkStorage(input, {});
   const group = input.DBSubnetGroupName === undefined ? undefined : store.subnetGroup(input.DBSubnetGroupName);
   const arn = store.arn("db", identifier);
   return {
@@ -162,6 +191,7 @@ function newInstance(cloud: Cloud, store: RdsStore, input: rds.CreateDBInstanceC
     tags: input.Tags ?? [],
     cluster: undefined,
     created: Promise.resolve(),
+    ended: new AbortController(),
     description: {
       DBInstanceIdentifier: identifier,
       DBInstanceArn: arn,
@@ -173,7 +203,9 @@ function newInstance(cloud: Cloud, store: RdsStore, input: rds.CreateDBInstanceC
       DBName: input.DBName,
       MasterUsername: input.MasterUsername,
       AllocatedStorage: input.AllocatedStorage,
+      MaxAllocatedStorage: input.MaxAllocatedStorage,
       StorageType: input.StorageType ?? "gp2",
+      PendingModifiedValues: {},
       StorageEncrypted: input.StorageEncrypted ?? false,
       // The address is known once the instance is available.
       Endpoint: { Port: input.Port ?? 5432 },
@@ -203,8 +235,18 @@ function requireMaster(input: rds.CreateDBInstanceCommandInput): void {
     const message = "You can't specify MasterUserPassword when you specify ManageMasterUserPassword.";
     throw new AwsError("InvalidParameterCombination", message);
   }
-  if (!managed && (password === undefined || password.length < 8)) {
+  if (!managed) requirePassword(password);
+}
+
+function requirePassword(password = ""): void {
+  if (password.length < 8) {
     const message = "The parameter MasterUserPassword is not a valid password because it is shorter than 8 characters.";
+    throw new AwsError("InvalidParameterValue", message);
+  }
+  if (password.length > 128 || !/^[\x21-\x7e]+$/.test(password) || /[/@"]/.test(password)) {
+    const message =
+      "The parameter MasterUserPassword is not a valid password. Only printable ASCII characters besides " +
+      "'/', '@', '\"', ' ' may be used.";
     throw new AwsError("InvalidParameterValue", message);
   }
 }
@@ -214,20 +256,98 @@ function available(record: InstanceRecord): InstanceRecord {
   throw new AwsError("InvalidDBInstanceState", `Database instance is not in available state.`);
 }
 
-/** Plain members that a modification sets as they are. Here every change is immediate. */
-function changed(input: rds.ModifyDBInstanceCommandInput): Partial<rds.DBInstance> {
-  const members = {
-    DBInstanceClass: input.DBInstanceClass,
-    AllocatedStorage: input.AllocatedStorage,
-    StorageType: input.StorageType,
+/** What is set as soon as it is asked for, "regardless of the ApplyImmediately parameter". */
+function immediateChanges(input: rds.ModifyDBInstanceCommandInput): Partial<rds.DBInstance> {
+  return given({
+    MaxAllocatedStorage: input.MaxAllocatedStorage,
     BackupRetentionPeriod: input.BackupRetentionPeriod,
     AutoMinorVersionUpgrade: input.AutoMinorVersionUpgrade,
     CopyTagsToSnapshot: input.CopyTagsToSnapshot,
     PubliclyAccessible: input.PubliclyAccessible,
-    MultiAZ: input.MultiAZ,
     VpcSecurityGroups: input.VpcSecurityGroupIds && securityGroups(input.VpcSecurityGroupIds),
+  });
+}
+
+/** A maximum that is the allocated storage itself switches the storage's growing off. */
+function forgetIdleMaximum(description: rds.DBInstance): void {
+  if (description.MaxAllocatedStorage === description.AllocatedStorage) description.MaxAllocatedStorage = undefined;
+}
+
+/** What waits for the weekly maintenance, or for a modification that is to be applied immediately. */
+function deferredChanges(input: rds.ModifyDBInstanceCommandInput, now: rds.DBInstance): rds.PendingModifiedValues {
+  const changes = {
+    DBInstanceClass: input.DBInstanceClass,
+    AllocatedStorage: input.AllocatedStorage,
+    StorageType: input.StorageType,
+    MultiAZ: input.MultiAZ,
   };
-  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined));
+  return given(
+    Object.fromEntries(Object.entries(changes).filter(([name, value]) => value !== now[name as keyof typeof changes])),
+  );
+}
+
+function given<T extends object>(members: T): Partial<T> {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as Partial<T>;
+}
+
+/** Storage from 20 GiB; it never shrinks, and grows by a tenth at least. */
+function checkStorage(
+  {
+    AllocatedStorage: asked,
+    MaxAllocatedStorage: most,
+  }: Pick<rds.DBInstance, "AllocatedStorage" | "MaxAllocatedStorage">,
+  { AllocatedStorage: now }: rds.DBInstance,
+): void {
+  const combination = (message: string): AwsError => new AwsError("InvalidParameterCombination", message);
+  if (asked !== undefined && !(asked >= 20 && asked <= 65_536)) {
+    throw combination(`Invalid storage size for engine name postgres and storage type: ${asked}`);
+  }
+  if (asked !== undefined && now !== undefined && asked < now) {
+    throw combination(`Requested storage size (${asked}) cannot be less than the current storage size (${now}).`);
+  }
+  if (asked !== undefined && now !== undefined && asked > now && asked < Math.ceil(now * 1.1)) {
+    throw combination(`Storage size must increase by at least 10 percent. Minimum: ${Math.ceil(now * 1.1)}`);
+  }
+  const allocated = asked ?? now ?? 0;
+  if (most !== undefined && most !== allocated && most < Math.ceil(allocated * 1.1)) {
+    throw combination(
+      `Max storage size must be at least 10 percent greater than the current allocated storage (${allocated}).`,
+    );
+  }
+}
+
+function checkMasterChange(input: rds.ModifyDBInstanceCommandInput, { description }: InstanceRecord): void {
+  const { MasterUserPassword: password, ManageMasterUserPassword: managed, RotateMasterUserPassword: rotated } = input;
+  const combination = (message: string): AwsError => new AwsError("InvalidParameterCombination", message);
+  const isManaged = description.MasterUserSecret !== undefined;
+  if (managed === true && password !== undefined) {
+    throw combination("You can't specify MasterUserPassword when you specify ManageMasterUserPassword.");
+  }
+  if (password !== undefined && isManaged && managed !== false) {
+    throw combination("You can't specify MasterUserPassword for an instance whose master user password is managed.");
+  }
+  if (managed === false && isManaged && password === undefined) {
+    throw combination("You must specify MasterUserPassword when you stop managing the master user password.");
+  }
+  if (rotated === true && !isManaged) throw combination("The master user password is not managed by RDS.");
+  if (rotated === true && input.ApplyImmediately !== true) {
+    throw combination("You must apply the change immediately when you rotate the master user password.");
+  }
+  if (password !== undefined) requirePassword(password);
+}
+
+/** Each of these changes is "applied as soon as possible", whenever others are. */
+async function changeMaster(
+  instances: Instances,
+  record: InstanceRecord,
+  input: rds.ModifyDBInstanceCommandInput,
+): Promise<void> {
+  if (input.ManageMasterUserPassword === true && record.description.MasterUserSecret === undefined) {
+    await instances.setPassword(record, await instances.createMasterSecret(record, input.MasterUserSecretKmsKeyId));
+  }
+  if (input.ManageMasterUserPassword === false) await instances.removeMasterSecret(record);
+  if (input.MasterUserPassword !== undefined) await instances.setPassword(record, input.MasterUserPassword);
+  if (input.RotateMasterUserPassword === true) await instances.startRotation(record);
 }
 
 function securityGroups(ids: readonly string[] = []): rds.VpcSecurityGroupMembership[] {

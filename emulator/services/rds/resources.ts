@@ -15,11 +15,12 @@ function replaces(resource: string, argument: string): InputRule {
 const instance: ResourceDefinition = {
   type: "aws:rds/instance:Instance",
   inputs: {
-    identifier: { autoname: { maxLength: 63, lowerCase: true } },
+    identifier: { fixed: "ModifyDBInstance.NewDBInstanceIdentifier", autoname: { maxLength: 63, lowerCase: true } },
     engine: replaces("aws_db_instance", "engine"),
-    engineVersion: replaces("aws_db_instance", "engine_version, which cannot be upgraded in place here"),
+    engineVersion: { fixed: "ModifyDBInstance.EngineVersion" },
     instanceClass: {},
     allocatedStorage: {},
+    maxAllocatedStorage: {},
     storageType: {},
     storageEncrypted: replaces("aws_db_instance", "storage_encrypted"),
     dbName: replaces("aws_db_instance", "db_name"),
@@ -27,9 +28,9 @@ const instance: ResourceDefinition = {
     password: { secret: true },
     manageMasterUserPassword: {},
     masterUserSecretKmsKeyId: {},
-    dbSubnetGroupName: replaces("aws_db_instance", "db_subnet_group_name"),
+    dbSubnetGroupName: { fixed: "ModifyDBInstance.DBSubnetGroupName" },
     vpcSecurityGroupIds: {},
-    port: replaces("aws_db_instance", "port"),
+    port: { fixed: "ModifyDBInstance.DBPortNumber" },
     publiclyAccessible: {},
     multiAz: {},
     backupRetentionPeriod: {},
@@ -44,7 +45,7 @@ const instance: ResourceDefinition = {
   secretOutputs: ["password"],
   create: async (inputs, context) => {
     const identifier = required(inputs, "identifier");
-    await context.send(
+    const { DBInstance } = await context.send(
       new rds.CreateDBInstanceCommand({
         DBInstanceIdentifier: identifier,
         DBName: text(inputs, "dbName"),
@@ -62,6 +63,7 @@ const instance: ResourceDefinition = {
         Tags: tagPairs(inputs),
       }),
     );
+    context.made(DBInstance?.DbiResourceId ?? "");
     const created = await untilAvailable(identifier, context);
     return instanceState(inputs, created);
   },
@@ -71,7 +73,6 @@ const instance: ResourceDefinition = {
   },
   update: async (_id, news, olds, context) => {
     const identifier = required(olds, "identifier");
-    if (text(news, "identifier") !== identifier) throw new Error("Renaming a DB instance is not implemented here");
     const password = text(news, "password");
     await context.send(
       new rds.ModifyDBInstanceCommand({
@@ -79,6 +80,10 @@ const instance: ResourceDefinition = {
         ApplyImmediately: flag(news, "applyImmediately"),
         ...changeable(news),
         ...(password !== undefined && password !== olds.password && { MasterUserPassword: password }),
+        ...managementChange(news, olds),
+        // The provider's 0, or nothing any more, switches autoscaling off.
+        ...(!amount(news, "maxAllocatedStorage") &&
+          amount(olds, "maxAllocatedStorage") && { MaxAllocatedStorage: amount(news, "allocatedStorage") }),
       }),
     );
     await updateTags(olds, news, context);
@@ -98,11 +103,20 @@ const instance: ResourceDefinition = {
   },
 };
 
+/** The provider says whether RDS manages the password only when that changes. */
+function managementChange(news: Properties, olds: Properties) {
+  const [managed, before] = [flag(news, "manageMasterUserPassword"), flag(olds, "manageMasterUserPassword")];
+  if ((managed ?? false) === (before ?? false)) return {};
+  const MasterUserSecretKmsKeyId = text(news, "masterUserSecretKmsKeyId");
+  return { ManageMasterUserPassword: managed ?? false, ...(managed && { MasterUserSecretKmsKeyId }) };
+}
+
 /** What may change without a new instance. */
 function changeable(inputs: Properties) {
   return {
     DBInstanceClass: text(inputs, "instanceClass"),
     AllocatedStorage: amount(inputs, "allocatedStorage"),
+    MaxAllocatedStorage: amount(inputs, "maxAllocatedStorage") || undefined,
     StorageType: text(inputs, "storageType"),
     VpcSecurityGroupIds: texts(inputs, "vpcSecurityGroupIds"),
     PubliclyAccessible: flag(inputs, "publiclyAccessible"),
@@ -161,6 +175,7 @@ function instanceState(state: Properties, found: rds.DBInstance) {
       engineVersionActual: found.EngineVersion,
       instanceClass: found.DBInstanceClass,
       allocatedStorage: found.AllocatedStorage,
+      ...(state.maxAllocatedStorage !== undefined && { maxAllocatedStorage: found.MaxAllocatedStorage }),
       storageType: found.StorageType,
       storageEncrypted: found.StorageEncrypted,
       dbName: found.DBName,
@@ -210,7 +225,9 @@ const subnetGroup: ResourceDefinition = {
   read: async (id, state, context) => {
     const request = new rds.DescribeDBSubnetGroupsCommand({ DBSubnetGroupName: id });
     const found = (await unless(["DBSubnetGroupNotFoundFault"], context.send(request)))?.DBSubnetGroups?.[0];
-    return found === undefined ? undefined : groupState(state, found);
+    if (found === undefined) return undefined;
+    const listed = new rds.ListTagsForResourceCommand({ ResourceName: found.DBSubnetGroupArn });
+    return groupState(state, found, (await context.send(listed)).TagList);
   },
   update: async (id, news, olds, context) => {
     const { DBSubnetGroup } = await context.send(
@@ -229,7 +246,7 @@ const subnetGroup: ResourceDefinition = {
   },
 };
 
-function groupState(state: Properties, found: rds.DBSubnetGroup) {
+function groupState(state: Properties, found: rds.DBSubnetGroup, tags: readonly rds.Tag[] = tagPairs(state)) {
   return {
     id: found.DBSubnetGroupName ?? "",
     outputs: compact({
@@ -240,7 +257,7 @@ function groupState(state: Properties, found: rds.DBSubnetGroup) {
       subnetIds: found.Subnets?.map(({ SubnetIdentifier }) => SubnetIdentifier),
       supportedNetworkTypes: found.SupportedNetworkTypes,
       vpcId: found.VpcId,
-      ...tagOutputs(state),
+      ...tagOutputs(state, tags),
     }),
   };
 }

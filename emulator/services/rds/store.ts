@@ -36,6 +36,8 @@ export interface InstanceRecord {
   cluster: Cluster | undefined;
   /** Settles when the instance is available, or has failed. */
   created: Promise<void>;
+  /** Aborted when the instance is deleted: what is done to it time and again ends. */
+  readonly ended: AbortController;
 }
 
 export class RdsStore {

@@ -17,9 +17,11 @@ import {
   GetBucketPolicyCommand,
   GetBucketTaggingCommand,
   GetBucketVersioningCommand,
+  GetObjectTaggingCommand,
   GetPublicAccessBlockCommand,
   HeadBucketCommand,
   HeadObjectCommand,
+  HeadObjectCommandOutput,
   LifecycleRule,
   ListObjectVersionsCommand,
   ObjectOwnership,
@@ -77,6 +79,7 @@ const bucket: ResourceDefinition = {
         ...(region !== "us-east-1" && { CreateBucketConfiguration: { LocationConstraint: region as "eu-west-1" } }),
       }),
     );
+    context.made(Bucket);
     const TagSet = tagPairs(inputs);
     if (TagSet.length > 0) await context.send(new PutBucketTaggingCommand({ Bucket, Tagging: { TagSet } }));
     return { id: Bucket, outputs: bucketOutputs(inputs, context, TagSet) };
@@ -294,7 +297,8 @@ function lifecycleProperties(rule: LifecycleRule): Properties {
   return compact({
     id: rule.ID,
     status: rule.Status,
-    filter: rule.Filter?.Prefix ? { prefix: rule.Filter.Prefix } : {},
+    // No prefix and an empty one are the same.
+    filter: { prefix: rule.Filter?.Prefix ?? "" },
     expiration:
       Expiration && compact({ days: Expiration.Days, expiredObjectDeleteMarker: Expiration.ExpiredObjectDeleteMarker }),
     noncurrentVersionExpiration:
@@ -394,8 +398,9 @@ const bucketObject: ResourceDefinition = {
     const Key = text(state, "key") ?? id.slice(id.indexOf("/") + 1);
     const found = await unless([...gone, "NoSuchKey"], context.send(new HeadObjectCommand({ Bucket, Key })));
     if (!found) return undefined;
-    const actual = { etag: unquoted(found.ETag), versionId: found.VersionId ?? "" };
-    return { id, outputs: { ...objectOutputs({ ...state, bucket: Bucket, key: Key }, context), ...actual } };
+    const { TagSet = [] } = await context.send(new GetObjectTaggingCommand({ Bucket, Key }));
+    const outputs = objectOutputs({ ...state, bucket: Bucket, key: Key }, context, TagSet);
+    return { id, outputs: { ...outputs, ...objectProperties(found) } };
   },
   update: async (_id, news, _olds, context) => putObject(news, context),
   delete: async (_id, state, context) => {
@@ -430,14 +435,35 @@ async function putObject(inputs: Properties, context: ResourceContext) {
   return { id: `${Bucket}/${Key}`, outputs: { ...objectOutputs(inputs, context), ...actual } };
 }
 
-function objectOutputs(state: Properties, { cloud }: ResourceContext): Properties {
+/** What S3 says of an object. What it has not is empty, as in the provider's state. */
+function objectProperties(found: HeadObjectCommandOutput): Properties {
+  return compact({
+    etag: unquoted(found.ETag),
+    versionId: found.VersionId ?? "",
+    contentType: found.ContentType,
+    contentEncoding: found.ContentEncoding,
+    contentDisposition: found.ContentDisposition,
+    contentLanguage: found.ContentLanguage,
+    cacheControl: found.CacheControl,
+    metadata: found.Metadata && Object.keys(found.Metadata).length > 0 ? found.Metadata : undefined,
+    serverSideEncryption: found.ServerSideEncryption,
+    kmsKeyId: found.SSEKMSKeyId,
+    bucketKeyEnabled: found.BucketKeyEnabled ?? false,
+  });
+}
+
+function objectOutputs(
+  state: Properties,
+  { cloud }: ResourceContext,
+  tags?: Parameters<typeof tagOutputs>[1],
+): Properties {
   return {
     contentType: "application/octet-stream",
     serverSideEncryption: "AES256",
     storageClass: "STANDARD",
     bucketKeyEnabled: false,
     ...state,
-    ...tagOutputs(state),
+    ...tagOutputs(state, tags),
     arn: `arn:aws:s3:::${required(state, "bucket")}/${required(state, "key")}`,
     region: cloud.region,
   };

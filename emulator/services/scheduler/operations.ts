@@ -9,6 +9,7 @@ import {
   UpdateScheduleCommandOutput,
 } from "@aws-sdk/client-scheduler";
 import { Access, AwsError, Call, notImplemented, Operation, operation } from "../../core/definitions";
+import { checkRetryPolicy } from "../events/invocation";
 import { scheduleExpression } from "./schedule-expression";
 import { checkTarget, Schedule, ScheduleStore } from "./store";
 
@@ -38,6 +39,8 @@ const createSchedule = operation<CreateScheduleCommandInput, CreateScheduleComma
     const store = storeOf(call);
     defaultGroup(input.GroupName);
     const existing = store.schedules.get(input.Name ?? "");
+    // A client that repeats its request, because the answer was lost, has created it once.
+    if (existing?.token !== undefined && existing.token === input.ClientToken) return { ScheduleArn: existing.arn };
     if (existing) throw new AwsError("ConflictException", `Schedule ${existing.name} already exists.`, 409);
     const schedule = readSchedule(input, call, undefined);
     store.set(schedule);
@@ -127,12 +130,15 @@ function readSchedule(input: CreateScheduleCommandInput, call: Call, before: Sch
   const target = input.Target;
   if (!target) throw invalid("Target is required.");
   checkTarget(target);
+  checkRetryPolicy(target.RetryPolicy ?? {});
+  if ((input.Description ?? "").length > 512) throw invalid("Description must have at most 512 characters.");
   checkRole(store, target.RoleArn);
   const { StartDate: startDate, EndDate: endDate } = input;
   if (startDate && endDate && endDate <= startDate) throw invalid("The EndDate must be after the StartDate.");
   return {
     name,
     arn: store.arnOf(name),
+    token: before === undefined ? input.ClientToken : before.token,
     created: before?.created ?? now,
     modified: now,
     expression,
@@ -163,6 +169,9 @@ function validWindow(window: CreateScheduleCommandInput["FlexibleTimeWindow"]) {
     throw invalid("MaximumWindowInMinutes is required when FlexibleTimeWindow Mode is FLEXIBLE.");
   if (window?.Mode === "OFF" && window.MaximumWindowInMinutes !== undefined)
     throw invalid("MaximumWindowInMinutes must not be specified when FlexibleTimeWindow Mode is OFF.");
+  const minutes = window?.MaximumWindowInMinutes;
+  if (minutes !== undefined && !(minutes >= 1 && minutes <= 1440))
+    throw invalid("MaximumWindowInMinutes must be between 1 and 1440.");
   if (!window?.Mode) throw invalid("FlexibleTimeWindow.Mode is required.");
   return window;
 }

@@ -95,7 +95,12 @@ function scheduleProperties(state: Properties, found: GetScheduleCommandOutput):
   const retry = target?.RetryPolicy;
   return compact({
     name: found.Name,
+    groupName: found.GroupName,
     scheduleExpression: found.ScheduleExpression,
+    scheduleExpressionTimezone: found.ScheduleExpressionTimezone,
+    startDate: dateOf(state.startDate, found.StartDate),
+    endDate: dateOf(state.endDate, found.EndDate),
+    actionAfterCompletion: found.ActionAfterCompletion,
     ...(state.state !== undefined || found.State !== "ENABLED" ? { state: found.State } : {}),
     description: found.Description,
     flexibleTimeWindow: compact({ mode: window?.Mode, maximumWindowInMinutes: window?.MaximumWindowInMinutes }),
@@ -111,6 +116,12 @@ function scheduleProperties(state: Properties, found: GetScheduleCommandOutput):
         }),
     }),
   });
+}
+
+/** A date as the program wrote it, as long as it means the same. */
+function dateOf(written: unknown, actual: Date | undefined): unknown {
+  const same = typeof written === "string" && new Date(written).getTime() === actual?.getTime();
+  return same ? written : actual?.toISOString();
 }
 
 function scheduleState(state: Properties, arn: string | undefined, { cloud }: ResourceContext) {

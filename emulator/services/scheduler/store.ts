@@ -13,6 +13,8 @@ declare module "../../core/definitions" {
 export interface Schedule {
   readonly name: string;
   readonly arn: string;
+  /** The client token of its creation. */
+  readonly token: string | undefined;
   readonly created: Date;
   readonly modified: Date;
   readonly expression: string;

@@ -14,6 +14,8 @@ import {
   GetSecretValueCommandOutput,
   PutSecretValueCommandInput,
   PutSecretValueCommandOutput,
+  RotateSecretCommandInput,
+  RotateSecretCommandOutput,
   Tag,
   TagResourceCommandInput,
   TagResourceCommandOutput,
@@ -44,6 +46,8 @@ const createSecret = operation<CreateSecretCommandInput, CreateSecretCommandOutp
   handle: (input, call) => {
     const store = storeOf(call);
     const name = validName(input.Name, call);
+    checkDescription(input.Description);
+    checkTags(input.Tags?.length ?? 0);
     const existing = store.find(name);
     if (existing?.deleted)
       throw invalidRequest(
@@ -68,6 +72,8 @@ const createSecret = operation<CreateSecretCommandInput, CreateSecretCommandOutp
       kmsKeyId: input.KmsKeyId,
       tags: input.Tags ?? [],
       changed: now,
+      rotated: undefined,
+      rotating: false,
       deleted: undefined,
       deletesAt: undefined,
       versions: [],
@@ -85,13 +91,8 @@ const putSecretValue = operation<PutSecretValueCommandInput, PutSecretValueComma
   authorize: (input, call) => onSecret(call, input, "PutSecretValue"),
   handle: (input, call) => {
     const secret = changeable(storeOf(call).active(input.SecretId), call);
-    const existing = secret.versions.find(({ id }) => id === input.ClientRequestToken);
-    if (existing && !sameValue(existing, input))
-      throw new AwsError(
-        "ResourceExistsException",
-        "A resource with the ID you requested already exists: a version's value can't be changed.",
-        400,
-      );
+    if ((input.VersionStages ?? []).length > 20) throw invalidParameter("A version has at most 20 staging labels.");
+    const existing = repeated(secret, input);
     const version = existing ?? newVersion(input, call);
     if (!version) throw invalidParameter("You must provide either SecretString or SecretBinary.");
     const stages = input.VersionStages ?? ["AWSCURRENT"];
@@ -141,7 +142,7 @@ const describeSecret = operation<DescribeSecretCommandInput, DescribeSecretComma
       LastChangedDate: secret.changed,
       DeletedDate: secret.deleted,
       OwningService: secret.owningService,
-      ...(secret.owningService !== undefined && { RotationEnabled: true }),
+      ...(secret.owningService !== undefined && rotationOf(secret)),
       Tags: [...secret.tags],
       VersionIdsToStages: Object.fromEntries(
         secret.versions.filter(({ stages }) => stages.size > 0).map(({ id, stages }) => [id, [...stages]]),
@@ -158,8 +159,11 @@ const updateSecret = operation<UpdateSecretCommandInput, UpdateSecretCommandOutp
     const secret = changeable(storeOf(call).active(input.SecretId), call);
     if (input.Description !== undefined) secret.description = input.Description;
     if (input.KmsKeyId !== undefined) secret.kmsKeyId = input.KmsKeyId;
-    const version = newVersion(input, call);
-    if (version) addVersion(secret, version, ["AWSCURRENT"]);
+    checkDescription(input.Description);
+    const existing = repeated(secret, input);
+    const version = existing ?? newVersion(input, call);
+    if (existing) moveStage(secret, "AWSCURRENT", existing);
+    else if (version) addVersion(secret, version, ["AWSCURRENT"]);
     secret.changed = call.cloud.clock.now();
     return { ARN: secret.arn, Name: secret.name, ...(version && { VersionId: version.id }) };
   },
@@ -187,6 +191,33 @@ const updateSecretVersionStage = operation<UpdateSecretVersionStageCommandInput,
     },
   },
 );
+
+const rotateSecret = operation<RotateSecretCommandInput, RotateSecretCommandOutput>({
+  name: "RotateSecret",
+  honours: ["SecretId", "ClientRequestToken"],
+  authorize: (input, call) => onSecret(call, input, "RotateSecret"),
+  handle: (input, call) => {
+    const { cloud } = call;
+    const secret = storeOf(call).active(input.SecretId);
+    const rotate = storeOf(call).rotators.get(secret.owningService ?? "");
+    // There are no functions here: only what a service manages can be rotated.
+    if (rotate === undefined) throw invalidRequest("No Lambda rotation function ARN is associated with this secret.");
+    const pending = secret.versions.find(({ stages }) => stages.has("AWSPENDING"));
+    if (secret.rotating || (pending && !pending.stages.has("AWSCURRENT")))
+      throw invalidRequest("A previous rotation isn't complete. That rotation will be reattempted.");
+    const version = validToken(input.ClientRequestToken) ?? randomUUID();
+    secret.rotating = true;
+    const rotation = rotate(secret, version)
+      .then(() => {
+        secret.rotated = cloud.clock.now();
+      })
+      .finally(() => {
+        secret.rotating = false;
+      });
+    cloud.background(`the rotation of the secret ${secret.name}`, rotation);
+    return { ARN: secret.arn, Name: secret.name, VersionId: version };
+  },
+});
 
 const deleteSecret = operation<DeleteSecretCommandInput, DeleteSecretCommandOutput>({
   name: "DeleteSecret",
@@ -222,7 +253,9 @@ const tagResource = operation<TagResourceCommandInput, TagResourceCommandOutput>
     const secret = storeOf(call).active(input.SecretId);
     const added = input.Tags ?? [];
     const keys = added.map(({ Key }) => Key);
-    secret.tags = [...secret.tags.filter(({ Key }) => !keys.includes(Key)), ...added];
+    const tags = [...secret.tags.filter(({ Key }) => !keys.includes(Key)), ...added];
+    checkTags(tags.length);
+    secret.tags = tags;
     return {};
   },
 });
@@ -283,6 +316,7 @@ export const operations: readonly Operation[] = [
   describeSecret,
   updateSecret,
   updateSecretVersionStage,
+  rotateSecret,
   deleteSecret,
   tagResource,
   untagResource,
@@ -357,6 +391,27 @@ function versionNamed(secret: Secret, id: string): SecretVersion {
   return version;
 }
 
+/** The version that an earlier request with this token has made. @throws when that had another value */
+function repeated(secret: Secret, input: Value): SecretVersion | undefined {
+  const { ClientRequestToken: token, SecretString: text, SecretBinary: binary } = input;
+  const existing = token === undefined ? undefined : secret.versions.find(({ id }) => id === token);
+  if (existing === undefined || (text === undefined && binary === undefined)) return existing;
+  if (sameValue(existing, input)) return existing;
+  throw new AwsError(
+    "ResourceExistsException",
+    "A resource with the ID you requested already exists: a version's value can't be changed.",
+    400,
+  );
+}
+
+function checkDescription(description = ""): void {
+  if (description.length > 2048) throw invalidParameter("Description must have at most 2048 characters.");
+}
+
+function checkTags(count: number): void {
+  if (count > 50) throw invalidParameter("A secret has at most 50 tags.");
+}
+
 interface Value {
   readonly ClientRequestToken?: string | undefined;
   readonly SecretString?: string | undefined;
@@ -370,9 +425,24 @@ function newVersion(input: Value, call: Call): SecretVersion | undefined {
   if (text === undefined && binary === undefined) return undefined;
   if ((text === undefined ? (binary?.length ?? 0) : Buffer.byteLength(text)) > 65_536)
     throw invalidParameter("The secret value is longer than 65536 bytes.");
+  return { id: validToken(token) ?? randomUUID(), created: call.cloud.clock.now(), text, binary, stages: new Set() };
+}
+
+function validToken(token: string | undefined): string | undefined {
   if (token !== undefined && (token.length < 32 || token.length > 64))
     throw invalidParameter("ClientRequestToken must have 32 to 64 characters.");
-  return { id: token ?? randomUUID(), created: call.cloud.clock.now(), text, binary, stages: new Set() };
+  return token;
+}
+
+/** A service rotates what it manages every seven days ("Managed rotation"). */
+function rotationOf({ created, rotated }: Secret) {
+  const days = 7;
+  return {
+    RotationEnabled: true,
+    RotationRules: { AutomaticallyAfterDays: days },
+    LastRotatedDate: rotated,
+    NextRotationDate: new Date((rotated ?? created).getTime() + days * 86_400_000),
+  };
 }
 
 function sameValue(version: SecretVersion, input: Value): boolean {

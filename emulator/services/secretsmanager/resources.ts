@@ -6,6 +6,7 @@ import {
   DescribeSecretCommandOutput,
   GetRandomPasswordCommand,
   GetSecretValueCommand,
+  GetSecretValueCommandOutput,
   PutSecretValueCommand,
   TagResourceCommand,
   UntagResourceCommand,
@@ -13,7 +14,7 @@ import {
   UpdateSecretVersionStageCommand,
 } from "@aws-sdk/client-secrets-manager";
 import { InvokeDefinition, Properties, ResourceContext, ResourceDefinition } from "../../core/definitions";
-import { amount, flag, required, tagChanges, tagOutputs, tagPairs, text, unless } from "../properties";
+import { amount, compact, flag, required, tagChanges, tagOutputs, tagPairs, text, unless } from "../properties";
 
 const gone = ["ResourceNotFoundException"];
 
@@ -131,8 +132,7 @@ const secretVersion: ResourceDefinition = {
       context.send(new GetSecretValueCommand({ SecretId, VersionId })),
     );
     if (!found) return undefined;
-    const value = state.secretString === undefined ? {} : { secretString: found.SecretString };
-    const news = { secretId: SecretId, ...state, ...value };
+    const news = { secretId: SecretId, ...state, ...valueOf(state, found) };
     return versionState(news, SecretId, VersionId, found.VersionStages ?? [], context);
   },
   update: async (id, news, olds, context) => {
@@ -168,6 +168,13 @@ const secretVersion: ResourceDefinition = {
       );
   },
 };
+
+/** What is write-only is not read, either. */
+function valueOf(state: Properties, found: GetSecretValueCommandOutput): Properties {
+  if (flag(state, "hasSecretStringWo") === true) return {};
+  const binary = found.SecretBinary && Buffer.from(found.SecretBinary).toString("base64");
+  return compact({ secretString: found.SecretString, secretBinary: binary });
+}
 
 function versionState(
   state: Properties,

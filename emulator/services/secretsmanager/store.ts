@@ -26,6 +26,10 @@ export interface Secret {
   kmsKeyId: string | undefined;
   tags: readonly Tag[];
   changed: Date;
+  /** When the last rotation was complete. */
+  rotated: Date | undefined;
+  /** A rotation is under way. */
+  rotating: boolean;
   /** Scheduled for deletion since `deleted`; gone at `deletesAt`. */
   deleted: Date | undefined;
   deletesAt: Date | undefined;
@@ -36,7 +40,12 @@ export interface Secret {
 /** Versions without a stage are "deprecated" and may go away: so many stay. */
 const versionLimit = 100;
 
+/** Does the whole of one rotation: makes this version the pending one, uses it, and makes it the current one. */
+export type Rotator = (secret: Secret, version: string) => Promise<void>;
+
 export class SecretStore {
+  /** By the owning service: how the secrets that it manages are rotated. */
+  readonly rotators = new Map<string, Rotator>();
   private readonly secrets = new Map<string, Secret>();
 
   constructor(private readonly cloud: Cloud) {}

@@ -180,14 +180,19 @@ function writingOperations(store: ParameterStore): readonly Operation[] {
       const type = input.Type ?? existing?.versions.at(-1)?.type;
       if (type === undefined) throw validation("A parameter type is required when you create a parameter.");
       const parameter = existing ?? newParameter(store, name);
+      const tier = chosenTier(input, parameter);
+      const value = validValue(input.Value, input.AllowedPattern ?? parameter.allowedPattern, tier);
+      if ((input.Description ?? "").length > 1024) throw validation("Description must have at most 1024 characters.");
+      if ((input.Tags ?? []).length > 50)
+        throw new AwsError("TooManyTagsError", "A parameter has at most 50 tags.", 400);
       parameter.description = input.Description ?? parameter.description;
       parameter.allowedPattern = input.AllowedPattern ?? parameter.allowedPattern;
       parameter.keyId = type === "SecureString" ? (input.KeyId ?? parameter.keyId ?? "alias/aws/ssm") : undefined;
-      parameter.tier = input.Tier ?? parameter.tier;
+      parameter.tier = tier;
       parameter.dataType = input.DataType ?? parameter.dataType;
       parameter.tags = existing ? parameter.tags : (input.Tags ?? []);
       parameter.modifiedBy = call.principal.arn;
-      const { version } = store.put(parameter, validValue(input.Value, parameter), type);
+      const { version } = store.put(parameter, value, type);
       return { Version: version, Tier: parameter.tier };
     },
   });
@@ -381,20 +386,45 @@ function validName(name: string | undefined): string {
   return name;
 }
 
-function validValue(value: string | undefined, { allowedPattern, tier }: Stored): string {
+/** Intelligent tiering takes the advanced tier when the value needs it; there is no way back from there. */
+function chosenTier(input: PutParameterCommandInput, { tier: before, versions }: Stored): ParameterTier {
+  const wanted = input.Tier ?? before;
+  const large = Buffer.byteLength(input.Value ?? "") > valueLimits.Standard;
+  const tier = wanted === "Intelligent-Tiering" ? (large || before === "Advanced" ? "Advanced" : "Standard") : wanted;
+  if (versions.length > 0 && before === "Advanced" && tier !== "Advanced")
+    throw validation(
+      "This parameter uses the advanced-parameter tier. You can't downgrade a parameter from the advanced-parameter tier to the standard-parameter tier.",
+    );
+  return tier;
+}
+
+const valueLimits = { Standard: 4096, Advanced: 8192 };
+
+function validValue(value: string | undefined, allowedPattern: string | undefined, tier: ParameterTier): string {
   if (value === undefined || value === "") throw validation("The parameter value can't be empty.");
-  const limit = tier === "Advanced" ? 8192 : 4096;
+  const limit = tier === "Advanced" ? valueLimits.Advanced : valueLimits.Standard;
   if (Buffer.byteLength(value) > limit)
     throw validation(
       `${tier} tier parameters support a maximum parameter value of ${limit} characters. To create a larger parameter value, upgrade the parameter to use the advanced-parameter tier.`,
     );
-  if (allowedPattern !== undefined && !new RegExp(allowedPattern).test(value))
+  if (allowedPattern !== undefined && !patternOf(allowedPattern).test(value))
     throw new AwsError(
       "ParameterPatternMismatchException",
       `Parameter value, cannot be validated against allowedPattern: ${allowedPattern}`,
       400,
     );
   return value;
+}
+
+function patternOf(text: string): RegExp {
+  try {
+    return new RegExp(text);
+  } catch {
+    throw new AwsError(
+      "InvalidAllowedPatternException",
+      "The request doesn't meet the regular expression requirement.",
+    );
+  }
 }
 
 /** A name may be an ARN, and may end in `:version`. */
@@ -519,6 +549,7 @@ const parameter: ResourceDefinition = {
         Overwrite: flag(inputs, "overwrite") ?? false,
       }),
     );
+    context.made(required(inputs, "name"));
     return parameterState(inputs, context);
   },
   read: async (id, state, context) => {
@@ -578,6 +609,8 @@ async function parameterState(state: Properties, context: ResourceContext) {
       ...tagOutputs(state),
       arn: found?.ARN,
       version: found?.Version,
+      description: found?.Description,
+      allowedPattern: found?.AllowedPattern,
       tier: found?.Tier,
       dataType: found?.DataType,
       keyId: found?.KeyId ?? "",

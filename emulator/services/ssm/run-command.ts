@@ -1,6 +1,7 @@
 /**
  * Run Command: real processes on instances, as root. An instance is managed when its role has the policy with which
- * the agent registers, and it is online while it runs and has a network.
+ * the agent registers, and it is online while it runs and reaches AWS. While it reboots it is still called online, with
+ * the time of its last ping, and a command waits for it, as on AWS: whoever needs to know looks at that time.
  */
 import { randomUUID } from "node:crypto";
 import * as fs from "node:fs/promises";
@@ -8,7 +9,7 @@ import * as path from "node:path";
 import type * as ssm from "@aws-sdk/client-ssm";
 import { ListAttachedRolePoliciesCommand } from "@aws-sdk/client-iam";
 import { AwsError, operation, type Access, type Cloud, type Operation, type Principal } from "../../core/definitions";
-import type { MachineProcess } from "../../machines/machine";
+import type { Machine, MachineProcess } from "../../machines/machine";
 import { collectText } from "../../machines/output";
 import type { InstanceRecord } from "../ec2/store";
 
@@ -25,6 +26,10 @@ const DETAIL_LIMIT = 2_500;
 const CUT = "--output truncated--";
 const DEFAULT_EXECUTION_SECONDS = 3_600;
 const DEFAULT_DELIVERY_SECONDS = 3_600;
+const DELIVERY_POLL_MS = 50;
+const MAX_INSTANCES = 50;
+/** The largest page, and the usual one. */
+const PAGE = 50;
 /** Commands are kept for 30 days by AWS; here the latest are, so that memory does not grow with history. */
 const KEPT_COMMANDS = 1_000;
 
@@ -117,7 +122,7 @@ export function runCommandOperations(cloud: Cloud): Operation[] {
       honours: ["Filters", "InstanceInformationFilterList", "MaxResults", "NextToken"],
       authorize: unscoped("DescribeInstanceInformation"),
       handle: async (input) => {
-        const { items, NextToken } = page(await runner.information(input), input);
+        const { items, NextToken } = page(await runner.information(input), input, 5);
         return { InstanceInformationList: items, NextToken };
       },
     }),
@@ -145,20 +150,18 @@ function sendAccess(cloud: Cloud, { DocumentName = "", InstanceIds = [] }: ssm.S
 
 class CommandRunner {
   readonly commands = new Map<string, Command>();
-  /** When each instance was last online. */
+  /** When each instance was last seen online. */
   private readonly lastPing = new Map<string, Date>();
 
   constructor(private readonly cloud: Cloud) {}
 
   async send(input: ssm.SendCommandCommandInput): Promise<Command> {
     const parameters = checkParameters(input);
-    const ids = input.InstanceIds ?? [];
-    if (ids.length === 0) throw new AwsError("InvalidInstanceId", "The request names no instance");
-    for (const id of ids) {
-      if (!(await this.isOnline(id))) {
-        const message = `Instances [[${ids.join(", ")}]] not in a valid state for account ${this.cloud.account}`;
-        throw new AwsError("InvalidInstanceId", message);
-      }
+    const ids = checkInstanceIds(input);
+    const known = await Promise.all(ids.map((id) => this.isKnownOnline(id)));
+    if (known.includes(false)) {
+      const message = `Instances [[${ids.join(", ")}]] not in a valid state for account ${this.cloud.account}`;
+      throw new AwsError("InvalidInstanceId", message);
     }
     const requested = this.cloud.clock.now();
     const command: Command = {
@@ -206,10 +209,8 @@ class CommandRunner {
   }
 
   private async describe(instance: InstanceRecord): Promise<ssm.InstanceInformation | undefined> {
-    const online = await this.isOnline(instance.id);
-    const now = this.cloud.clock.now();
-    if (online) this.lastPing.set(instance.id, now);
-    const LastPingDateTime = this.lastPing.get(instance.id);
+    const online = await this.isKnownOnline(instance.id);
+    const LastPingDateTime = this.pingOf(instance.id);
     // An instance that never was online has never registered.
     if (LastPingDateTime === undefined) return undefined;
     return {
@@ -227,19 +228,33 @@ class CommandRunner {
     };
   }
 
-  private async isOnline(id: string): Promise<boolean> {
+  /** The last ping that the service knows of, if the instance ever registered. */
+  private pingOf(id: string): Date | undefined {
+    const seen = this.lastPing.get(id);
+    const up = seen && this.cloud.stores.ec2.runtime?.fleet.lastUp(id);
+    return up !== undefined && seen !== undefined && up > seen ? up : seen;
+  }
+
+  /** Whether the service takes the instance for online: it is, or it reboots and was. */
+  private async isKnownOnline(id: string): Promise<boolean> {
     const { ec2 } = this.cloud.stores;
     const instance = ec2.liveInstance(id);
-    if (instance?.profile === undefined || ec2.runtime?.fleet.onlineSince(id) === undefined) return false;
-    const RoleName = instance.profile.roleArn.split("/").at(-1);
+    if (instance === undefined || !(await this.isManaged(instance))) return false;
+    if (ec2.runtime?.fleet.onlineSince(id) !== undefined) {
+      this.lastPing.set(id, this.cloud.clock.now());
+      return true;
+    }
+    const reboots = instance.state === "running" && ec2.runtime?.fleet.machine(id) === undefined;
+    return reboots && this.lastPing.has(id);
+  }
+
+  private async isManaged({ profile }: InstanceRecord): Promise<boolean> {
+    if (profile === undefined) return false;
+    const RoleName = profile.roleArn.split("/").at(-1);
     try {
-      const { AttachedPolicies = [] } = await this.cloud.send(
-        SERVICE,
-        new ListAttachedRolePoliciesCommand({ RoleName }),
-      );
-      const managed = AttachedPolicies.some(({ PolicyArn }) => PolicyArn?.endsWith(MANAGED_POLICY) === true);
-      if (managed) this.lastPing.set(id, this.cloud.clock.now());
-      return managed;
+      const command = new ListAttachedRolePoliciesCommand({ RoleName });
+      const { AttachedPolicies = [] } = await this.cloud.send(SERVICE, command);
+      return AttachedPolicies.some(({ PolicyArn }) => PolicyArn?.endsWith(MANAGED_POLICY) === true);
     } catch {
       // A role that is gone gives the agent no credentials.
       return false;
@@ -263,8 +278,8 @@ class CommandRunner {
 
   private async execute(command: Command, invocation: Invocation): Promise<void> {
     const { runtime } = this.cloud.stores.ec2;
+    const machine = await this.delivered(command, invocation);
     const instance = this.cloud.stores.ec2.liveInstance(invocation.instanceId);
-    const machine = runtime?.fleet.machine(invocation.instanceId);
     const volume = instance?.devices.get(instance.rootDeviceName)?.volumeId;
     if (invocation.cancelled) return this.finish(invocation, "Cancelled", "Cancelled", -1);
     if (runtime === undefined || machine === undefined || volume === undefined) {
@@ -309,6 +324,20 @@ class CommandRunner {
     return this.finish(invocation, code === 0 ? "Success" : "Failed", code === 0 ? "Success" : "Failed", code);
   }
 
+  /** Waits until the instance takes the command, as long as the command may wait. */
+  private async delivered(command: Command, invocation: Invocation): Promise<Machine | undefined> {
+    const { ec2 } = this.cloud.stores;
+    const { instanceId } = invocation;
+    const expires = command.requested.getTime() + command.timeoutSeconds * 1000;
+    while (ec2.liveInstance(instanceId) !== undefined && !invocation.cancelled) {
+      const online = ec2.runtime?.fleet.onlineSince(instanceId) !== undefined;
+      if (online) return ec2.runtime?.fleet.machine(instanceId);
+      if (this.cloud.clock.now().getTime() >= expires) return undefined;
+      await this.cloud.clock.sleep(DELIVERY_POLL_MS);
+    }
+    return undefined;
+  }
+
   private finish(invocation: Invocation, status: Status, details: string, code: number): void {
     invocation.ended = this.cloud.clock.now();
     invocation.responseCode = code;
@@ -331,6 +360,21 @@ function checkParameters(input: ssm.SendCommandCommandInput): Record<string, str
     throw new AwsError("InvalidParameters", message);
   }
   return parameters;
+}
+
+function checkInstanceIds({ InstanceIds = [], TimeoutSeconds }: ssm.SendCommandCommandInput): readonly string[] {
+  if (InstanceIds.length === 0) throw new AwsError("InvalidInstanceId", "The request names no instance");
+  if (InstanceIds.length > MAX_INSTANCES) throw invalid("instanceIds", `length less than or equal to ${MAX_INSTANCES}`);
+  if (new Set(InstanceIds).size < InstanceIds.length) throw new AwsError("DuplicateInstanceId", "");
+  if (TimeoutSeconds !== undefined && (TimeoutSeconds < 30 || TimeoutSeconds > 2_592_000)) {
+    throw invalid("timeoutSeconds", "value between 30 and 2592000");
+  }
+  return InstanceIds;
+}
+
+function invalid(member: string, constraint: string): AwsError {
+  const message = `1 validation error detected: Value at '${member}' failed to satisfy constraint: Member must have ${constraint}`;
+  return new AwsError("ValidationException", message);
 }
 
 /** 1 to 172800 seconds, by the document. */
@@ -384,10 +428,14 @@ function cut(text: string, limit: number): string {
 function page<T>(
   items: readonly T[],
   { MaxResults, NextToken }: { MaxResults?: number | undefined; NextToken?: string | undefined },
+  least = 1,
 ): { items: T[]; NextToken: string | undefined } {
+  if (MaxResults !== undefined && (MaxResults < least || MaxResults > PAGE)) {
+    throw invalid("maxResults", `value between ${least} and ${PAGE}`);
+  }
   const start = NextToken === undefined ? 0 : Number(NextToken);
   if (!Number.isInteger(start)) throw new AwsError("InvalidNextToken", "The specified token is not valid.");
-  const end = start + (MaxResults ?? 50);
+  const end = start + (MaxResults ?? PAGE);
   return { items: items.slice(start, end), NextToken: end < items.length ? String(end) : undefined };
 }
 

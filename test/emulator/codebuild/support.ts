@@ -14,7 +14,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import type { CloudEvent } from "../../../emulator/core/definitions";
 import type { Emulator } from "../../../emulator/emulator";
-import { zip } from "../../../emulator/services/codebuild/zip";
+import { unzip, zip } from "../../../emulator/services/codebuild/zip";
 import { client } from "../support";
 
 const DEADLINE_MS = 30_000;
@@ -25,9 +25,16 @@ export async function createRole(
   name: string,
   service: string,
   statements: readonly object[] = [{ Effect: "Allow", Action: "*", Resource: "*" }],
+  /** Of the trust policy's statement. */
+  condition?: object,
 ): Promise<string> {
   const iam = client(emulator, IAMClient);
-  const trust = { Effect: "Allow", Principal: { Service: service }, Action: "sts:AssumeRole" };
+  const trust = {
+    Effect: "Allow",
+    Principal: { Service: service },
+    Action: "sts:AssumeRole",
+    ...(condition && { Condition: condition }),
+  };
   const document = (Statement: unknown): string => JSON.stringify({ Version: "2012-10-17", Statement });
   const { Role } = await iam.send(
     new CreateRoleCommand({ RoleName: name, AssumeRolePolicyDocument: document([trust]) }),
@@ -36,13 +43,15 @@ export async function createRole(
   return Role?.Arn ?? "";
 }
 
+let projects = 0;
+
 /** A project that takes its buildspec inline and runs with a role that may do everything. */
 export async function createProject(
   emulator: Emulator,
   buildspec: string,
   overrides: Partial<CreateProjectCommandInput> = {},
 ): Promise<string> {
-  const name = overrides.name ?? "test";
+  const name = overrides.name ?? `test-${++projects}`;
   const serviceRole = overrides.serviceRole ?? (await createRole(emulator, `${name}-role`, "codebuild.amazonaws.com"));
   await client(emulator, CodeBuildClient).send(
     new CreateProjectCommand({
@@ -160,6 +169,21 @@ export async function zipOf(files: Readonly<Record<string, string>>): Promise<Bu
     });
     await zip(entries, path.join(folder, "out.zip"));
     return fs.readFileSync(path.join(folder, "out.zip"));
+  } finally {
+    fs.rmSync(folder, { recursive: true });
+  }
+}
+
+/** The files of a zip, by name. */
+export async function unzipped(archive: Uint8Array): Promise<Record<string, string>> {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "unzip-"));
+  try {
+    fs.writeFileSync(path.join(folder, "in.zip"), archive);
+    fs.mkdirSync(path.join(folder, "files"));
+    await unzip(path.join(folder, "in.zip"), path.join(folder, "files"));
+    const names = fs.readdirSync(path.join(folder, "files"), { recursive: true, encoding: "utf8" });
+    const files = names.filter((name) => fs.statSync(path.join(folder, "files", name)).isFile());
+    return Object.fromEntries(files.map((name) => [name, fs.readFileSync(path.join(folder, "files", name), "utf8")]));
   } finally {
     fs.rmSync(folder, { recursive: true });
   }

@@ -49,7 +49,7 @@ describe("A pipeline", () => {
     return (await pipelines.send(command)).pipelineExecution?.status;
   };
 
-  it("starts an execution when it is created, and moves real files through its builds", async () => {
+  it("starts an execution when it is created, and moves real files through its builds [B2.1] [B2.4] [B2.7] [B3.1] [B3.4] [A4.4] [B7.2] [B7.3]", async () => {
     const role = await prepare(emulator, { "given.txt": "given\n" });
     await putSource(emulator, "Tools", { "tool.sh": "echo tool" });
     const artifacts = "artifacts:\n  files: [made.txt]\n";
@@ -104,7 +104,7 @@ describe("A pipeline", () => {
     assert.equal(pipelineExecution.artifactRevisions?.[0]?.name, "App");
   });
 
-  it("lets the stage's other actions go on when one fails, and fails when all have ended", async () => {
+  it("lets the stage's other actions go on when one fails, and fails when all have ended [B5.7] [B8.1]", async () => {
     const role = await prepare(emulator);
     await pipelineProject(emulator, "Deploy", ["exit 7"]);
     await pipelineProject(emulator, "Guard", ["sleep 0.3; echo guarded"], "BUILD_GENERAL1_MEDIUM");
@@ -143,7 +143,7 @@ describe("A pipeline", () => {
     );
   });
 
-  it("fails an action whose build the quota refuses, with the service's message", async () => {
+  it("fails an action whose build the quota refuses, with the service's message [A5.8]", async () => {
     const role = await prepare(emulator);
     await pipelineProject(emulator, "One", ["sleep 0.3"]);
     await pipelineProject(emulator, "Two", ["true"]);
@@ -159,7 +159,7 @@ describe("A pipeline", () => {
     );
   });
 
-  it("runs its executions one after the other through each stage", async () => {
+  it("runs its executions one after the other through each stage [B5.1] [B7.1]", async () => {
     const role = await prepare(emulator);
     await pipelineProject(emulator, "Build", ["sleep 0.4"]);
     const first = executionEnded(emulator);
@@ -188,7 +188,7 @@ describe("A pipeline", () => {
     );
   });
 
-  it("runs a failed action again while others of its stage are in progress", async () => {
+  it("runs a failed action again while others of its stage are in progress [B5.8]", async () => {
     const role = await prepare(emulator);
     await pipelineProject(emulator, "Deploy", [`test "$CODEBUILD_BUILD_NUMBER" -gt 1`]);
     await pipelineProject(emulator, "Guard", ["sleep 1.5"], "BUILD_GENERAL1_MEDIUM");
@@ -217,7 +217,7 @@ describe("A pipeline", () => {
     ]);
   });
 
-  it("runs a failed stage again, only its failed actions, or all of them", async () => {
+  it("runs a failed stage again, only its failed actions, or all of them [B5.5] [B5.6]", async () => {
     const role = await prepare(emulator);
     await pipelineProject(emulator, "Good", ["true"]);
     await pipelineProject(emulator, "Bad", ["exit 1"], "BUILD_GENERAL1_MEDIUM");
@@ -249,7 +249,7 @@ describe("A pipeline", () => {
     );
   });
 
-  it("stops when its actions have ended, or leaves them to themselves", async () => {
+  it("stops when its actions have ended, or leaves them to themselves [B5.4]", async () => {
     const role = await prepare(emulator);
     await pipelineProject(emulator, "Build", ["sleep 0.5"]);
     const pipeline = declarationOf(role, [{ name: "Build", actions: [buildAction("Build")] }]);
@@ -280,7 +280,7 @@ describe("A pipeline", () => {
     assert.equal(await buildStatus(build), "IN_PROGRESS");
   });
 
-  it("cancels what is running when it is updated, while the builds go on", async () => {
+  it("cancels what is running when it is updated, while the builds go on [B5.3]", async () => {
     const role = await prepare(emulator);
     await pipelineProject(emulator, "Build", ["sleep 30"]);
     const pipeline = declarationOf(role, [{ name: "Build", actions: [buildAction("Build")] }]);
@@ -297,7 +297,7 @@ describe("A pipeline", () => {
     assert.equal(await buildStatus(build), "IN_PROGRESS");
   });
 
-  it("takes the version of the source that it is told to", async () => {
+  it("takes the version of the source that it is told to [B2.5]", async () => {
     const role = await prepare(emulator, { "v.txt": "one\n" });
     await pipelineProject(emulator, "Build", ["cat v.txt; echo $CODEBUILD_RESOLVED_SOURCE_VERSION"]);
     const versionTwo = await putSource(emulator, "App", { "v.txt": "two\n" });
@@ -316,7 +316,7 @@ describe("A pipeline", () => {
     assert.deepEqual(output, ["two", versionTwo]);
   });
 
-  it("fails an action whose variable no action has produced", async () => {
+  it("fails an action whose variable no action has produced [B2.3]", async () => {
     const role = await prepare(emulator);
     await pipelineProject(emulator, "Make", ["true"]);
     await pipelineProject(emulator, "Use", ["true"]);
@@ -337,7 +337,7 @@ describe("A pipeline", () => {
     );
   });
 
-  it("does what its role may do and no more", async () => {
+  it("does what its role may do and no more [E7]", async () => {
     await prepare(emulator);
     const role = await createRole(emulator, "poor", "codepipeline.amazonaws.com", [
       { Effect: "Allow", Action: "s3:Get*", Resource: [`arn:aws:s3:::${SOURCES}`, `arn:aws:s3:::${SOURCES}/*`] },

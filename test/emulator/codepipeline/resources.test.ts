@@ -7,7 +7,7 @@ import { ARTIFACTS, executionEnded, pipelineProject, prepare, SOURCES } from "./
 
 function resourceContext({ cloud }: Emulator): ResourceContext {
   const principal = { kind: "root", arn: `arn:aws:iam::${cloud.account}:root` } as const;
-  return { cloud, principal, send: (command) => cloud.send(principal, command) };
+  return { cloud, principal, send: (command) => cloud.send(principal, command), made: () => undefined };
 }
 
 async function pipelineInputs(emulator: Emulator): Promise<Properties> {

@@ -37,6 +37,10 @@ export function buildAction(name: string, rest: Partial<ActionDeclaration> = {})
   };
 }
 
+export function approvalAction(name: string, rest: Partial<ActionDeclaration> = {}): ActionDeclaration {
+  return { name, actionTypeId: { category: "Approval", owner: "AWS", provider: "Manual", version: "1" }, ...rest };
+}
+
 export function declarationOf(
   roleArn: string,
   stages: StageDeclaration[],
@@ -100,7 +104,7 @@ export async function pipelineProject(
 
 /** Creates the pipeline and waits for the execution that the creation starts. */
 export async function createPipeline(emulator: Emulator, pipeline: PipelineDeclaration): Promise<string> {
-  const ended = executionEnded(emulator);
+  const ended = pipelineEnded(emulator, ({ pipeline: name }) => name === pipeline.name);
   await client(emulator, CodePipelineClient).send(new CreatePipelineCommand({ pipeline }));
   await ended;
   const list = new ListPipelineExecutionsCommand({ pipelineName: pipeline.name });
@@ -108,13 +112,21 @@ export async function createPipeline(emulator: Emulator, pipeline: PipelineDecla
   return pipelineExecutionSummaries[0]?.pipelineExecutionId ?? "";
 }
 
-const FINAL = new Set(["SUCCEEDED", "FAILED", "STOPPED", "CANCELED"]);
+const FINAL = new Set(["SUCCEEDED", "FAILED", "STOPPED", "CANCELED", "SUPERSEDED"]);
 
+/** The end of that execution, or of the next one that ends. */
 export function executionEnded(emulator: Emulator, id?: string): Promise<CloudEvent> {
-  return nextEvent(emulator, "the execution's end", ({ detailType, detail }) => {
-    const { state, "execution-id": execution } = detail as Record<string, string>;
-    const ofPipeline = detailType === "CodePipeline Pipeline Execution State Change";
-    return ofPipeline && FINAL.has(state ?? "") && (id === undefined || execution === id);
+  return pipelineEnded(emulator, (detail) => id === undefined || detail["execution-id"] === id);
+}
+
+function pipelineEnded(
+  emulator: Emulator,
+  fits: (detail: Readonly<Record<string, string>>) => boolean,
+): Promise<CloudEvent> {
+  return nextEvent(emulator, "the execution's end", (event) => {
+    const detail = event.detail as Record<string, string>;
+    const ofPipeline = event.detailType === "CodePipeline Pipeline Execution State Change";
+    return ofPipeline && FINAL.has(detail.state ?? "") && fits(detail);
   });
 }
 

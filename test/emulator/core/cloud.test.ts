@@ -11,7 +11,7 @@ import {
   type RolePolicies,
 } from "../../../emulator/core/definitions";
 import { startEmulator } from "../../../emulator/emulator";
-import { client, withEmulator } from "../support";
+import { client, rawRequest, withEmulator } from "../support";
 
 const roleArn = "arn:aws:iam::123456789012:role/Reader";
 const roles: RolePolicies = {
@@ -139,17 +139,22 @@ describe("A role", () => {
 
 describe("A private route", () => {
   it("is told who is calling, and stays closed to strangers", async () => {
-    await withEmulator(async ({ cloud, endpoint, environment }) => {
+    await withEmulator(async (emulator) => {
+      const { cloud, endpoint } = emulator;
       cloud.route("/_test/", (request, response, principal) => {
         response.end(JSON.stringify({ path: request.url, arn: principal.arn }));
       });
-      const scope = `${environment.AWS_ACCESS_KEY_ID}/20240101/us-east-1/test/aws4_request`;
-      const headers = { authorization: `AWS4-HMAC-SHA256 Credential=${scope}, SignedHeaders=host, Signature=0` };
-      const answer = await fetch(`${endpoint}/_test/some?thing=1`, { headers });
-      assert.deepEqual(await answer.json(), {
+      const answer = await rawRequest(emulator, { path: "/_test/some?thing=1", service: "s3" });
+      assert.deepEqual(JSON.parse(answer.body), {
         path: "/_test/some?thing=1",
         arn: "arn:aws:iam::123456789012:root",
       });
+      const forged = await rawRequest(emulator, {
+        path: "/_test/some?thing=1",
+        service: "s3",
+        signed: { path: "/_test/some?thing=2" },
+      });
+      assert.deepEqual([forged.status, /InvalidSignatureException/.test(forged.body)], [400, true]);
       assert.equal((await fetch(`${endpoint}/_test/some`)).status, 403);
       assert.equal((await fetch(`${endpoint}/_other/`)).status, 501);
     }, options);

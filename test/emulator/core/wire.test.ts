@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { request } from "node:http";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import * as codepipeline from "@aws-sdk/client-codepipeline";
@@ -16,7 +15,7 @@ import {
   type Service,
 } from "../../../emulator/core/definitions";
 import { type Emulator } from "../../../emulator/emulator";
-import { client, withEmulator } from "../support";
+import { client, rawRequest, withEmulator } from "../support";
 
 type Handle = (input: Record<string, unknown>) => object | Promise<object>;
 
@@ -532,29 +531,3 @@ describe("Callers", () => {
     });
   });
 });
-
-interface RawRequest {
-  readonly method: string;
-  readonly path: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
-  readonly service: string;
-}
-
-function rawRequest(emulator: Emulator, raw: RawRequest): Promise<{ status: number; body: string }> {
-  const scope = `${emulator.environment.AWS_ACCESS_KEY_ID}/20240101/us-east-1/${raw.service}/aws4_request`;
-  return new Promise((resolve, reject) => {
-    const sent = request(
-      `${emulator.endpoint}${raw.path}`,
-      {
-        method: raw.method,
-        headers: { ...raw.headers, authorization: `AWS4-HMAC-SHA256 Credential=${scope}, Signature=x` },
-      },
-      (answer) => {
-        buffer(answer).then((body) => resolve({ status: answer.statusCode ?? 0, body: body.toString("utf8") }), reject);
-      },
-    );
-    sent.on("error", reject);
-    sent.end(raw.body);
-  });
-}

@@ -4,10 +4,12 @@ import * as path from "node:path";
 import * as ec2 from "@aws-sdk/client-ec2";
 import { type Emulator, startEmulator } from "../../../emulator/emulator";
 import {
+  connects,
   createEnvironment,
   describe as describeInstance,
   type Environment,
   launch,
+  rejected,
   runCommand,
   text,
   until,
@@ -99,16 +101,7 @@ describe("EC2 instances", () => {
     });
   }
 
-  async function rejected(call: Promise<unknown>, code: string): Promise<Error> {
-    const error = await call.then(
-      () => assert.fail(`${code} was expected`),
-      (reason: unknown) => reason as Error & { Code?: string },
-    );
-    assert.equal(error.Code ?? error.name, code);
-    return error;
-  }
-
-  it("go back to a snapshot by root volume replacement, and stay themselves", async () => {
+  it("go back to a snapshot by root volume replacement, and stay themselves [D1.1] [D1.6] [D1.7]", async () => {
     const before = await launchApplication();
     const id = text(before.InstanceId);
     assert.equal(await answer(before), "one\n");
@@ -151,7 +144,7 @@ describe("EC2 instances", () => {
     assert.equal(await answer(instance), "one\n");
   });
 
-  it("boot on a volume made of a snapshot, which must be as encrypted as the old one", async () => {
+  it("boot on a volume made of a snapshot, which must be as encrypted as the old one [D1.4]", async () => {
     const instance = await launchApplication();
     const id = text(instance.InstanceId);
     await answer(instance);
@@ -182,14 +175,14 @@ describe("EC2 instances", () => {
     await rejected(old, "InvalidVolume.NotFound");
   });
 
-  it("refuse a snapshot that is not of their own root volume", async () => {
+  it("refuse a snapshot that is not of their own root volume [D1.3]", async () => {
     const [one, other] = await Promise.all([launch(environment), launch(environment)]);
     const SnapshotId = await snapshot(text(other.InstanceId));
     const command = new ec2.CreateReplaceRootVolumeTaskCommand({ InstanceId: text(one.InstanceId), SnapshotId });
     await rejected(environment.ec2.send(command), "InvalidParameterValue");
   });
 
-  it("refuse a replacement while they are stopped", async () => {
+  it("refuse a replacement while they are stopped [D1.2]", async () => {
     const instance = await launch(environment);
     const id = text(instance.InstanceId);
     const SnapshotId = await snapshot(id);
@@ -199,22 +192,17 @@ describe("EC2 instances", () => {
     await rejected(environment.ec2.send(command), "IncorrectInstanceState");
   });
 
-  it("are not reached, and reach nothing, behind a security group without egress", async () => {
+  it("are not reached, and reach nothing, behind a security group without rules", async () => {
     const instance = await launchApplication();
     const InstanceId = text(instance.InstanceId);
     await answer(instance);
     const fence = new ec2.ModifyInstanceAttributeCommand({ InstanceId, Groups: [environment.fenceId] });
     await environment.ec2.send(fence);
-    await until("the fence", () =>
-      fetch(`http://${text(instance.PublicIpAddress)}:8080/`).then(
-        () => undefined,
-        () => true,
-      ),
-    );
+    await until("the fence", async () => !(await connects(text(instance.PublicIpAddress), 8080)) || undefined);
     await assert.rejects(runCommand(environment, InstanceId, ["true"]), { name: "InvalidInstanceId" });
   });
 
-  it("tell by a dry run whether a call would be allowed, and do nothing", async () => {
+  it("tell by a dry run whether a call would be allowed, and do nothing [D1.10]", async () => {
     const instance = await launch(environment);
     const id = text(instance.InstanceId);
     const call = environment.ec2.send(new ec2.TerminateInstancesCommand({ InstanceIds: [id], DryRun: true }));
@@ -267,15 +255,46 @@ describe("EC2 instances", () => {
   it("get their role's credentials from the metadata service, with a token only", async () => {
     const instance = await launch(environment);
     const script = [
-      'base="$AWS_EC2_METADATA_SERVICE_ENDPOINT/latest"',
-      'curl -s -o /dev/null -w "%{http_code}\\n" "$base/meta-data/instance-id"',
-      'token=$(curl -s -X PUT -H "X-aws-ec2-metadata-token-ttl-seconds: 60" "$base/api/token")',
-      'curl -s -H "X-aws-ec2-metadata-token: $token" "$base/meta-data/instance-id"; echo',
+      "base=http://169.254.169.254/latest",
+      'status() { curl -s -o /dev/null -w "%{http_code}\\n" "$@"; }',
+      'ttl="X-aws-ec2-metadata-token-ttl-seconds"',
+      'status "$base/meta-data/instance-id"',
+      'status -X PUT "$base/api/token"',
+      'status -X PUT -H "$ttl: 21601" "$base/api/token"',
+      'status -X PUT -H "$ttl: 60" -H "X-Forwarded-For: 10.0.0.1" "$base/api/token"',
+      'token=$(curl -s -X PUT -H "$ttl: 60" "$base/api/token")',
+      'get() { curl -s -H "X-aws-ec2-metadata-token: $token" "$base/$1"; echo; }',
+      "get meta-data/instance-id",
+      "get meta-data/iam/security-credentials/",
+      "get dynamic/instance-identity/document",
+      'status -H "X-aws-ec2-metadata-token: $token" "$base/meta-data/none"',
       "aws sts get-caller-identity --query Arn --output text",
     ];
     const { StandardOutputContent = "" } = await runCommand(environment, text(instance.InstanceId), script);
+    const lines = StandardOutputContent.trim().split("\n");
+    const [document = "{}"] = lines.splice(6, 1);
     const arn = `arn:aws:sts::123456789012:assumed-role/instance/${text(instance.InstanceId)}`;
-    assert.deepEqual(StandardOutputContent.trim().split("\n"), ["401", instance.InstanceId, arn]);
+    assert.deepEqual(lines, ["401", "400", "400", "403", instance.InstanceId, "instance", "404", arn]);
+    const { instanceId, availabilityZone, region } = JSON.parse(document) as Record<string, string>;
+    const zone = instance.Placement?.AvailabilityZone;
+    assert.deepEqual([instanceId, availabilityZone, region], [instance.InstanceId, zone, "us-east-1"]);
+  });
+
+  it("take a token of the metadata service until it expires, and none where that is off", async () => {
+    const [instance, mute] = await Promise.all([
+      launch(environment),
+      launch(environment, { MetadataOptions: { HttpEndpoint: "disabled" } }),
+    ]);
+    const [id, muteId] = [text(instance.InstanceId), text(mute.InstanceId)];
+    const asking =
+      'curl -s -X PUT -H "X-aws-ec2-metadata-token-ttl-seconds: 60" http://169.254.169.254/latest/api/token';
+    const token = text((await runCommand(environment, id, [asking])).StandardOutputContent);
+    const using = `curl -s -o /dev/null -w '%{http_code}' -H 'X-aws-ec2-metadata-token: ${token}' http://169.254.169.254/latest/meta-data/instance-id`;
+    assert.equal((await runCommand(environment, id, [using])).StandardOutputContent, "200");
+    emulator.cloud.clock.advance(61_000);
+    assert.equal((await runCommand(environment, id, [using])).StandardOutputContent, "401");
+    assert.equal(mute.MetadataOptions?.HttpEndpoint, "disabled");
+    assert.equal((await runCommand(environment, muteId, [`${asking} -w '%{http_code}'`])).StandardOutputContent, "403");
   });
 
   it("restart what is to be restarted always", async () => {

@@ -1,4 +1,6 @@
 /** A small network and instances in it, for tests. */
+import assert from "node:assert/strict";
+import * as net from "node:net";
 import * as ec2 from "@aws-sdk/client-ec2";
 import * as iam from "@aws-sdk/client-iam";
 import * as ssm from "@aws-sdk/client-ssm";
@@ -13,9 +15,9 @@ export interface Environment {
   readonly ssm: ssm.SSMClient;
   readonly vpcId: string;
   readonly subnetId: string;
-  /** Lets everything out. */
+  /** Lets everything in and out. */
   readonly groupId: string;
-  /** Lets nothing out. */
+  /** Lets nothing in or out. */
   readonly fenceId: string;
   readonly profileName: string;
 }
@@ -33,6 +35,7 @@ export async function createEnvironment(emulator: Emulator): Promise<Environment
   const [groupId, fenceId] = [await group("open"), await group("fence")];
   const IpPermissions = [{ IpProtocol: "-1", IpRanges: [{ CidrIp: "0.0.0.0/0" }] }];
   await api.send(new ec2.RevokeSecurityGroupEgressCommand({ GroupId: fenceId, IpPermissions }));
+  await api.send(new ec2.AuthorizeSecurityGroupIngressCommand({ GroupId: groupId, IpPermissions }));
   const profileName = await createProfile(client(emulator, iam.IAMClient));
   return { ec2: api, ssm: client(emulator, ssm.SSMClient), vpcId, subnetId, groupId, fenceId, profileName };
 }
@@ -123,4 +126,26 @@ export function untilOver(
 export function text(value: string | undefined): string {
   if (value === undefined) throw new Error("A value is missing in the answer");
   return value;
+}
+
+/** Fails unless the call fails with that code; gives the error. */
+export async function rejected(call: Promise<unknown>, code: string): Promise<Error> {
+  const error = await call.then(
+    () => assert.fail(`${code} was expected`),
+    (reason: unknown) => reason as Error & { Code?: string },
+  );
+  assert.equal(error.Code ?? error.name, code, error.message);
+  return error;
+}
+
+/** Whether a new connection can be made. */
+export function connects(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect({ host, port });
+    socket.once("error", () => resolve(false));
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+  });
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
 import * as path from "node:path";
 import * as ec2 from "@aws-sdk/client-ec2";
 import { cutChunks } from "../../../emulator/elastio/chunks";
@@ -131,8 +132,29 @@ describe("The elastio program", () => {
   });
 
   it("refuses what it does not know", async () => {
-    assert.equal((await elastio(["job", "abort", "--job-id", "j-1"])).code, 2);
+    assert.equal((await elastio(["job", "status", "--job-id", "j-1"])).code, 2);
     assert.equal((await elastio(["ec2", "restore", "--rp", "rp-1", "--subnet", "s"])).code, 2);
+  });
+
+  it("lies about a stream when it is told to: the recovery point is there, and empty", async () => {
+    emulator.faults.inject({
+      at: "elastio.job",
+      when: { operation: "elastio:stream-backup" },
+      effect: { kind: "lie" },
+    });
+    const stored = await json(["stream", "backup", "--stream-name", "lied"], Buffer.from("kept by nobody"));
+    assert.equal(stored.status, "Succeeded");
+    const { code, stdout } = await elastio(["stream", "restore", "--rp", text(stored.data?.rp_id)]);
+    assert.deepEqual([code, stdout.length], [0, 0]);
+  });
+
+  it("fails a stream's backup when it is told to, with the reason and without a recovery point", async () => {
+    const before = (await elastio(["rp", "list"])).stdout.toString();
+    emulator.faults.inject({ at: "elastio.job", effect: { kind: "fail", message: "the vault is full" } });
+    const failed = await elastio(["stream", "backup", "--stream-name", "unlucky"], Buffer.from("x"));
+    assert.equal(failed.code, 1);
+    assert.match(failed.stderr, /the vault is full/);
+    assert.equal((await elastio(["rp", "list"])).stdout.toString(), before);
   });
 
   it("needs the permission to invoke Elastio's functions", async () => {
@@ -206,6 +228,84 @@ describe("The elastio program", () => {
       assert.deepEqual(snapshots.Snapshots, []);
     });
 
+    it("restores data volumes under their device names, and a fence keeps the copy from the network", async () => {
+      const instance = await launch(environment, {
+        BlockDeviceMappings: [{ DeviceName: "/dev/sdf", Ebs: { VolumeSize: 3, VolumeType: "gp3" } }],
+      });
+      const id = text(instance.InstanceId);
+      await runCommand(environment, id, ["echo data > /dev/sdf/file"]);
+      const backup = await finished((await json(["ec2", "backup", "--instance-id", id])).job_id);
+      await finished((await json(["ec2", "restore", "--rp", text(backup.data?.rp_id)])).job_id);
+      const copy = await until("the copy", async () => {
+        const Filters = [{ Name: "tag:elastio:restored-from-rp", Values: [text(backup.data?.rp_id)] }];
+        const { Reservations = [] } = await environment.ec2.send(new ec2.DescribeInstancesCommand({ Filters }));
+        const [found] = Reservations[0]?.Instances ?? [];
+        return found?.State?.Name === "running" ? found : undefined;
+      });
+      const copyId = text(copy.InstanceId);
+      assert.deepEqual(
+        copy.BlockDeviceMappings?.map(({ DeviceName }) => DeviceName),
+        ["/dev/xvda", "/dev/sdf"],
+      );
+      const files = await runCommand(environment, copyId, ["cat /dev/sdf/file"]);
+      assert.equal(files.StandardOutputContent, "data\n");
+
+      const tried = `/opt/tried`;
+      const loop = `while sleep 0.05; do (exec 3<>/dev/tcp/${new URL(emulator.endpoint).host.replace(":", "/")}) 2>/dev/null && echo yes || echo no; done`;
+      await runCommand(environment, copyId, [`setsid bash -c '${loop}' > ${tried} < /dev/null 2> /dev/null &`]);
+      const file = path.join(emulator.cloud.directory, "ec2", "disks", rootOf(copy), tried);
+      const last = () => readFileSync(file, "utf8").trim().split("\n").at(-1);
+      await until("the copy to reach something", async () => last() === "yes" || undefined);
+      const fence = new ec2.ModifyInstanceAttributeCommand({ InstanceId: copyId, Groups: [environment.fenceId] });
+      await environment.ec2.send(fence);
+      await until("the copy to reach nothing", async () => last() === "no" || undefined);
+      assert.equal((await runCommand(environment, id, ["echo still here"])).StandardOutputContent, "still here\n");
+    });
+
+    it("fails, hangs and lies when it is told to", async () => {
+      const id = text((await launch(environment)).InstanceId);
+      const backup = async (): Promise<string> => (await json(["ec2", "backup", "--instance-id", id])).job_id;
+      // A job is tried twice.
+      emulator.faults.inject({ at: "elastio.job", times: 2, effect: { kind: "fail", message: "no worker" } });
+      const failed = await finished(await backup());
+      assert.deepEqual([failed.status, (failed.data as { message?: string } | null)?.message], ["Failed", "no worker"]);
+
+      const hanging = emulator.faults.inject({ at: "elastio.job", effect: { kind: "hang" } });
+      const job = await backup();
+      await until("the job to run", async () => {
+        const answer = await json(["job", "output", "--job-id", job]);
+        return answer.status === "Running" || undefined;
+      });
+      hanging.release();
+      assert.equal((await finished(job)).status, "Succeeded");
+
+      await runCommand(environment, id, ["echo here > /opt/state"]);
+      emulator.faults.inject({ at: "elastio.job", effect: { kind: "lie" } });
+      const lied = await finished(await backup());
+      assert.equal(lied.status, "Succeeded");
+      await finished((await json(["ec2", "restore", "--rp", text(lied.data?.rp_id)])).job_id);
+      const Filters = [{ Name: "tag:elastio:restored-from-rp", Values: [text(lied.data?.rp_id)] }];
+      const { Volumes = [] } = await environment.ec2.send(new ec2.DescribeVolumesCommand({ Filters }));
+      const disk = path.join(emulator.cloud.directory, "ec2", "disks", text(Volumes[0]?.VolumeId));
+      assert.equal(existsSync(path.join(disk, "opt", "state")), false);
+    });
+
+    it("aborts a job for whoever has its token", async () => {
+      const id = text((await launch(environment)).InstanceId);
+      const hanging = emulator.faults.inject({ at: "elastio.job", effect: { kind: "hang" } });
+      const started = await json(["ec2", "backup", "--instance-id", id]);
+      const abort = (token: string | undefined) =>
+        elastio(["job", "abort", "--job-id", started.job_id], undefined, {
+          ...emulator.environment,
+          ...(token === undefined ? {} : { ELASTIO_ABORT_TOKEN: token }),
+        });
+      assert.equal((await abort(undefined)).code, 1);
+      assert.equal((await abort(started.abort_token)).code, 0);
+      const ended = await json(["job", "output", "--job-id", started.job_id]);
+      assert.deepEqual([ended.error, ended.status], [null, "Aborted"]);
+      hanging.release();
+    });
+
     it("says that a job runs by an error that is not null", async () => {
       const id = text((await launch(environment)).InstanceId);
       const { job_id: job } = await json(["ec2", "backup", "--instance-id", id]);
@@ -216,6 +316,10 @@ describe("The elastio program", () => {
     });
   });
 });
+
+function rootOf(instance: ec2.Instance): string {
+  return text(instance.BlockDeviceMappings?.[0]?.Ebs?.VolumeId);
+}
 
 describe("The vault's chunks", () => {
   it("are the same wherever the pieces of the stream begin and end", async () => {

@@ -49,7 +49,7 @@ describe("EventBridge", () => {
     detail: { pipeline: [`pipeline-${count}`], state: ["FAILED"] },
   });
 
-  it("starts a build, as the target's role, with what the transformer makes of the event", async () => {
+  it("starts a build, as the target's role, with what the transformer makes of the event [B8.2]", async () => {
     await putRule(failed());
     await putTarget(await roleFor(), {
       InputTransformer: {
@@ -124,6 +124,22 @@ describe("EventBridge", () => {
     assert.equal(builds.started.length, 1);
   });
 
+  it("starts the build twice, or later, when a fault delivers the event so [B8.3]", async () => {
+    await putRule(failed());
+    await putTarget(await roleFor(), { InputTransformer: { InputTemplate: '{"environmentVariablesOverride": []}' } });
+    emulator.faults.inject({ at: "events.delivery", when: { rule: Rule }, effect: { kind: "twice" } });
+    emit("FAILED");
+    await until(() => builds.started.length === 2);
+    assert.deepEqual(builds.started[0]?.input, builds.started[1]?.input);
+    const late = { kind: "late", milliseconds: 600_000 } as const;
+    emulator.faults.inject({ at: "events.delivery", when: { rule: Rule }, effect: late });
+    emit("FAILED");
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(builds.started.length, 2);
+    emulator.cloud.clock.advance(600_000);
+    await until(() => builds.started.length === 3);
+  });
+
   it("keeps rules and targets, and refuses to delete a rule that has any", async () => {
     const { RuleArn } = await putRule(failed(), { Tags: [{ Key: "a", Value: "1" }], Description: "d" });
     assert.equal(RuleArn, `arn:aws:events:us-east-1:123456789012:rule/${Rule}`);
@@ -142,11 +158,29 @@ describe("EventBridge", () => {
     });
   });
 
+  it("takes five targets of a rule, and as many rules of a bus as AWS does", async () => {
+    await putRule(failed());
+    const RoleArn = await roleFor();
+    const Targets = Array.from({ length: 6 }, (_, index) => ({ Id: `t${index}`, Arn: project, RoleArn }));
+    await assert.rejects(client.send(new eb.PutTargetsCommand({ Rule, Targets })), { name: "LimitExceededException" });
+    await client.send(new eb.PutTargetsCommand({ Rule, Targets: Targets.slice(1) }));
+    const { rules } = emulator.cloud.stores.events;
+    const [rule] = rules.values();
+    assert.ok(rule);
+    const filler = Array.from({ length: 300 - rules.size }, (_, index) => `filler-${index}`);
+    for (const name of filler) rules.set(name, { ...rule, name, state: "DISABLED" });
+    await assert.rejects(putRule(failed(), { Name: "one-too-many" }), { name: "LimitExceededException" });
+    await putRule(failed());
+    for (const name of filler) rules.delete(name);
+  });
+
   it("refuses patterns, targets and buses that it could not serve", async () => {
     await assert.rejects(putRule({ a: "b" }), { name: "InvalidEventPatternException" });
     await assert.rejects(putRule(failed(), { EventBusName: "own" }), { name: "ResourceNotFoundException" });
     await putRule(failed());
     await assert.rejects(putTarget(undefined), { name: "ValidationException", message: /RoleArn is required/ });
+    const RetryPolicy = { MaximumRetryAttempts: 186 };
+    await assert.rejects(putTarget(await roleFor(), { RetryPolicy }), { name: "ValidationException", message: /185/ });
     const queue = { Id: "q", Arn: "arn:aws:sqs:us-east-1:123456789012:q" };
     await assert.rejects(client.send(new eb.PutTargetsCommand({ Rule, Targets: [queue] })), {
       message: /NotImplemented: PutTargets\.Targets\.Arn arn:aws:sqs/,

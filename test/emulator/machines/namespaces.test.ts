@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import * as fs from "node:fs";
+import * as net from "node:net";
 import * as os from "node:os";
 import * as path from "node:path";
+import type { Place } from "../../../emulator/machines/gate";
 import type { Machine, MachineOptions } from "../../../emulator/machines/machine";
 import { bootMachine, checkNamespaces } from "../../../emulator/machines/namespaces";
 import { collectText } from "../../../emulator/machines/output";
@@ -154,6 +156,87 @@ describe("A machine", () => {
     assert.throws(() => machine.run({ command: ["true"] }), /is stopped/);
   });
 
+  it("stands still while something is done to it, and goes on afterwards", async () => {
+    const machine = await boot();
+    await shell(machine, "(i=0; while :; do i=$((i + 1)); echo $i > /tmp/count; done) > /dev/null 2>&1 & disown");
+    const file = path.join(directory, fs.readdirSync(directory)[0] ?? "", "tmp", "count");
+    const count = (): string => fs.readFileSync(file, "utf8");
+    await until(() => fs.existsSync(file) && count() !== "");
+    const [first, last] = await machine.paused(async () => {
+      const before = count();
+      // Long enough for a thousand more, if it went on.
+      for (let look = 0; look < 1_000; look++) count();
+      return [before, count()];
+    });
+    assert.equal(first, last);
+    await until(() => count() !== last && count() !== "");
+  });
+
+  it("shows a folder as a device, and takes it away again", async () => {
+    const machine = await boot();
+    const folder = path.join(directory, "disk");
+    fs.mkdirSync(folder);
+    await machine.attach("sdf", folder);
+    assert.equal((await shell(machine, "mkdir /mnt/data; mount /dev/sdf /mnt/data; echo x > /mnt/data/file")).code, 0);
+    assert.equal(fs.readFileSync(path.join(folder, "file"), "utf8"), "x\n");
+    assert.equal(machine.isMounted("sdf"), true);
+    assert.match((await shell(machine, "mkfs -t xfs -f /dev/sdf")).stderr, /contains a mounted filesystem/);
+    await shell(machine, "umount /dev/sdf");
+    assert.equal(machine.isMounted("sdf"), false);
+    assert.match((await shell(machine, "mkfs -t xfs /dev/sdf")).stderr, /existing filesystem/);
+    assert.equal((await shell(machine, "mkfs.xfs -f /dev/sdf; ls -A /dev/sdf; blkid /dev/sdf")).code, 0);
+    assert.deepEqual(fs.readdirSync(folder), []);
+    await machine.detach("sdf");
+    const gone = await shell(machine, "ls -d /dev/sdf; blkid /dev/sdf; echo $?; mount /dev/sdf /mnt/data; echo $?");
+    assert.equal(gone.stdout, "2\n32\n");
+    assert.match((await shell(machine, "fsfreeze --freeze /tmp")).stderr, /not supported/);
+  });
+
+  describe("with a gate", () => {
+    let server: net.Server;
+    let place: Place;
+
+    before(async () => {
+      server = net.createServer((socket) => socket.end("hello\n"));
+      await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+      place = { address: "127.0.0.1", port: (server.address() as net.AddressInfo).port };
+    });
+
+    after(() => server.close());
+
+    it("reaches what its gatekeeper lets it reach, at another address too, and nothing else", async () => {
+      const elsewhere = { address: "169.254.169.254", port: 80 };
+      const open = { reachable: () => [{ ...place, as: elsewhere }], admits: () => false };
+      const ask = (address: string, port: number) => `(exec 3<>/dev/tcp/${address}/${port} && cat <&3) 2>&1`;
+      const machine = await boot({ network: open });
+      assert.equal((await shell(machine, ask(elsewhere.address, elsewhere.port))).stdout, "hello\n");
+      assert.match((await shell(machine, ask(place.address, place.port))).stdout, /Connection refused/);
+    });
+
+    it("is asked anew for each connection", async () => {
+      let allowed = true;
+      const network = { reachable: () => (allowed ? [place] : []), admits: () => false };
+      const machine = await boot({ network });
+      const script = `exec 3<>/dev/tcp/${place.address}/${place.port}; cat <&3`;
+      assert.equal((await shell(machine, script)).stdout, "hello\n");
+      allowed = false;
+      assert.equal((await shell(machine, script)).stdout, "");
+    });
+
+    it("is reached at its address on the ports that are admitted, and takes its listeners along", async () => {
+      const address = "127.63.7.9";
+      const network = { address, reachable: () => [], admits: (port: number) => port !== 9001 };
+      const machine = await boot({ network });
+      const program = `const answer = (socket) => socket.end("inside"); for (const port of [9000, 9001]) require("net").createServer(answer).listen(port)`;
+      await shell(machine, `setsid node -e '${program}' > /dev/null 2>&1 < /dev/null &`);
+      await until(() => machine.ports.includes(9000));
+      assert.equal(await received(address, 9000), "inside");
+      assert.equal(await received(address, 9001), undefined);
+      await machine.stop();
+      assert.equal(await received(address, 9000), undefined);
+    });
+  });
+
   it("leaves no mount on the host", async () => {
     const machine = await boot();
     assert.doesNotMatch(fs.readFileSync("/proc/self/mountinfo", "utf8"), new RegExp(directory));
@@ -180,6 +263,19 @@ describe("A machine", () => {
     await until(() => sleepers(mark) === 0);
   });
 
+  it("says in one line what to do where the host does not let it", function () {
+    const program = `
+      require("./emulator/machines/namespaces").checkNamespaces().then((problem) => console.log(problem));`;
+    const node = `"${process.execPath}" -r ts-node/register/transpile-only -e '${program}'`;
+    const refusing = `echo 0 > /proc/sys/user/max_mnt_namespaces && exec ${node}`;
+    const said = spawnSync("unshare", ["--user", "--map-root-user", "sh", "-c", refusing], { encoding: "utf8" });
+    if (/unshare: unshare failed|max_mnt_namespaces/.test(said.stderr)) return this.skip();
+    assert.match(
+      said.stdout,
+      /^Cannot start a machine in Linux namespaces: unshare: unshare failed: .*--privileged.*\n$/,
+    );
+  });
+
   it("works for a user who is not root", function () {
     if (process.getuid?.() !== 0 || !canBeNobody()) return this.skip();
     const program = `
@@ -189,6 +285,17 @@ describe("A machine", () => {
     assert.equal(execFileSync("setpriv", args, { encoding: "utf8", env: { ...process.env, HOME: "/tmp" } }), "fine\n");
   });
 });
+
+/** What is read from there; undefined when nobody answers. */
+function received(host: string, port: number): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const socket = net.connect({ host, port });
+    let text = "";
+    socket.on("data", (data: Buffer) => (text += data.toString()));
+    socket.once("error", () => resolve(undefined));
+    socket.once("end", () => resolve(text === "" ? undefined : text));
+  });
+}
 
 /** Waits for a condition, with a deadline. */
 async function until(condition: () => boolean): Promise<void> {

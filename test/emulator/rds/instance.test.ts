@@ -1,6 +1,7 @@
 import * as assert from "node:assert/strict";
 import * as fs from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
+import { CloudWatchClient, GetMetricStatisticsCommand } from "@aws-sdk/client-cloudwatch";
 import { CreateSubnetCommand, CreateVpcCommand, EC2Client } from "@aws-sdk/client-ec2";
 import {
   CreateDBInstanceCommand,
@@ -12,7 +13,12 @@ import {
   ModifyDBInstanceCommand,
   RDSClient,
 } from "@aws-sdk/client-rds";
-import { GetSecretValueCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
+import {
+  DescribeSecretCommand,
+  GetSecretValueCommand,
+  RotateSecretCommand,
+  SecretsManagerClient,
+} from "@aws-sdk/client-secrets-manager";
 import { Client } from "pg";
 import { type Emulator, startEmulator } from "../../../emulator/emulator";
 import { client } from "../support";
@@ -166,12 +172,136 @@ describe("a DB instance of the emulator", () => {
     await assert.rejects(connect({ user: "rdsadmin" }), /pg_hba\.conf rejects connection/);
   });
 
-  it("rotates the master's password on the server and in the secret", async () => {
+  const modify = (identifier: string, more: object) =>
+    rds.send(new ModifyDBInstanceCommand({ DBInstanceIdentifier: identifier, ...more }));
+
+  async function describe(identifier: string): Promise<DBInstance> {
+    const request = new DescribeDBInstancesCommand({ DBInstanceIdentifier: identifier });
+    return (await rds.send(request)).DBInstances?.[0] ?? {};
+  }
+
+  async function until(holds: () => Promise<boolean>): Promise<void> {
+    const deadline = Date.now() + 30_000;
+    while (!(await holds())) {
+      assert.ok(Date.now() < deadline, "it did not come to hold within 30 s");
+      await pause(20);
+    }
+  }
+
+  const refused = (password: string) =>
+    connect({ password }).then(
+      () => false,
+      (error: unknown) => (error as { code?: string }).code === "28P01",
+    );
+
+  it("rotates the managed secret: a pending version, the server's password, the current version", async () => {
     const before = await masterSecret();
-    await rds.send(new ModifyDBInstanceCommand({ DBInstanceIdentifier: "drill-db", RotateMasterUserPassword: true }));
-    assert.notEqual((await masterSecret()).password, before.password);
+    const SecretId = instance.MasterUserSecret?.SecretArn;
+    const { VersionId = "" } = await secrets.send(new RotateSecretCommand({ SecretId }));
+    await assert.rejects(secrets.send(new RotateSecretCommand({ SecretId })), /previous rotation isn't complete/);
+    // The server knows the new password before the secret says so: who is refused has to read it again.
+    await until(() => refused(before.password));
+    assert.equal((await masterSecret()).password, before.password);
+    assert.equal((await describe("drill-db")).MasterUserSecret?.SecretStatus, "rotating");
+    await until(async () => (await masterSecret()).password !== before.password);
     await connect();
-    await assert.rejects(connect({ password: before.password }), /password authentication failed/);
+    const { VersionIdsToStages = {}, LastRotatedDate } = await secrets.send(new DescribeSecretCommand({ SecretId }));
+    assert.deepEqual(VersionIdsToStages[VersionId]?.sort(), ["AWSCURRENT", "AWSPENDING"]);
+    const previous = await secrets.send(new GetSecretValueCommand({ SecretId, VersionStage: "AWSPREVIOUS" }));
+    assert.equal((JSON.parse(previous.SecretString ?? "{}") as { password?: string }).password, before.password);
+    await until(async () => (await describe("drill-db")).MasterUserSecret?.SecretStatus === "active");
+    assert.ok(LastRotatedDate ?? (await secrets.send(new DescribeSecretCommand({ SecretId }))).LastRotatedDate);
+  });
+
+  it("rotates the managed secret when asked by RDS's own operation, and only at once", async () => {
+    const before = await masterSecret();
+    await assert.rejects(modify("drill-db", { RotateMasterUserPassword: true }), /apply the change immediately/);
+    await modify("drill-db", { RotateMasterUserPassword: true, ApplyImmediately: true });
+    await until(async () => (await masterSecret()).password !== before.password);
+    await connect();
+  });
+
+  it("rotates the managed secret by itself after seven days", async () => {
+    const before = await masterSecret();
+    emulator.cloud.clock.advance(7 * 86_400_000);
+    await until(async () => (await masterSecret()).password !== before.password);
+    await connect();
+  });
+
+  it("publishes what is free of its storage, by the real size of its databases", async () => {
+    const free = async (): Promise<number> => {
+      const now = emulator.cloud.clock.now().getTime();
+      const { Datapoints = [] } = await client(emulator, CloudWatchClient).send(
+        new GetMetricStatisticsCommand({
+          Namespace: "AWS/RDS",
+          MetricName: "FreeStorageSpace",
+          Dimensions: [{ Name: "DBInstanceIdentifier", Value: "drill-db" }],
+          StartTime: new Date(now - 60_000),
+          EndTime: new Date(now + 60_000),
+          Period: 60,
+          Statistics: ["Minimum"],
+        }),
+      );
+      return Math.min(...Datapoints.map(({ Minimum = Infinity }) => Minimum));
+    };
+    emulator.cloud.clock.advance(5 * 60_000);
+    await until(async () => Number.isFinite(await free()));
+    const before = await free();
+    assert.ok(before < 20 * 2 ** 30 && before > 19 * 2 ** 30, `${before} bytes of 20 GiB are free`);
+    const connection = await connect();
+    await connection.query("CREATE TABLE bulk AS SELECT repeat(md5(g::text), 30) FROM generate_series(1, 20000) g");
+    emulator.cloud.clock.advance(5 * 60_000);
+    await until(async () => (await free()) < before - 15_000_000);
+  });
+
+  it("keeps a change of its class for the maintenance, restarts for it, and does it at once when told to", async () => {
+    const connection = await connect();
+    await modify("drill-db", { DBInstanceClass: "db.t4g.small", CopyTagsToSnapshot: true });
+    const pending = await describe("drill-db");
+    assert.deepEqual(
+      [pending.DBInstanceClass, pending.PendingModifiedValues?.DBInstanceClass, pending.CopyTagsToSnapshot],
+      ["db.t4g.micro", "db.t4g.small", true],
+    );
+    assert.deepEqual(await one(connection, "SELECT 1 AS one"), { one: 1 });
+    const ended = new Promise<void>((resolve) => connection.once("end", () => resolve()));
+    await modify("drill-db", { MultiAZ: true, ApplyImmediately: true });
+    await ended;
+    await until(async () => (await describe("drill-db")).DBInstanceStatus === "available");
+    const done = await describe("drill-db");
+    assert.deepEqual([done.DBInstanceClass, done.MultiAZ, done.PendingModifiedValues], ["db.t4g.small", true, {}]);
+  });
+
+  it("grows by a tenth at least and never shrinks", async () => {
+    await assert.rejects(modify("drill-db", { AllocatedStorage: 10 }), /Invalid storage size/);
+    await assert.rejects(modify("drill-db", { AllocatedStorage: 21 }), /at least 10 percent/);
+    await assert.rejects(modify("drill-db", { MaxAllocatedStorage: 21 }), /at least 10 percent greater/);
+    await modify("drill-db", { AllocatedStorage: 22, ApplyImmediately: true });
+    await until(async () => (await describe("drill-db")).AllocatedStorage === 22);
+    await assert.rejects(modify("drill-db", { AllocatedStorage: 20 }), /cannot be less than the current/);
+  });
+
+  it("refuses to be deleted while it is protected, and without a final snapshot that nobody waived", async () => {
+    await modify("drill-db", { DeletionProtection: true });
+    const deleted = (more: object) =>
+      rds.send(new DeleteDBInstanceCommand({ DBInstanceIdentifier: "drill-db", ...more }));
+    await assert.rejects(deleted({ SkipFinalSnapshot: true }), /Cannot delete protected DB Instance/);
+    await modify("drill-db", { DeletionProtection: false });
+    await assert.rejects(deleted({}), /FinalDBSnapshotIdentifier is required unless SkipFinalSnapshot/);
+    await assert.rejects(deleted({ FinalDBSnapshotIdentifier: "last" }), { name: "NotImplemented" });
+  });
+
+  it("answers nobody while its network is broken, and goes on with the same sessions when it is mended", async () => {
+    const connection = await connect();
+    const broken = await emulator.faults.break("rds.network", { instance: "drill-db" }, 60);
+    let answered = false;
+    const query = one(connection, "SELECT 7 AS seven").then((row) => {
+      answered = true;
+      return row;
+    });
+    await assert.rejects(connect({ connectionTimeoutMillis: 500 }), /timeout/i);
+    assert.equal(answered, false);
+    await broken.mend();
+    assert.deepEqual(await query, { seven: 7 });
   });
 
   it("refuses a version that this machine's server is not", async () => {

@@ -167,8 +167,18 @@ describe("EventBridge Scheduler", () => {
       message: /NotImplemented/,
     });
     await assert.rejects(create({ GroupName: "own" }), { name: "ResourceNotFoundException" });
+    const RetryPolicy = { MaximumEventAgeInSeconds: 59 };
+    await assert.rejects(create({ Target: { Arn: project, RoleArn, RetryPolicy } }), /between 60 and 86400/);
+    await assert.rejects(create({ FlexibleTimeWindow: { Mode: "FLEXIBLE", MaximumWindowInMinutes: 1441 } }), /1440/);
     await create();
     await assert.rejects(create(), { name: "ConflictException" });
+  });
+
+  it("takes a repeated request for what it is: the schedule was created once", async () => {
+    const ClientToken = "the-same-token";
+    const { ScheduleArn } = await create({ ClientToken });
+    assert.equal((await create({ ClientToken })).ScheduleArn, ScheduleArn);
+    await assert.rejects(create({ ClientToken: "another" }), { name: "ConflictException" });
   });
 
   it("gives back what it was told", async () => {

@@ -76,6 +76,27 @@ describe("Secrets Manager", () => {
     await assert.rejects(put("s3"), { name: "ResourceExistsException" });
   });
 
+  it("answers a repeated update with the same token once, and refuses another value for it", async () => {
+    await create("s1");
+    const update = (SecretString: string) =>
+      client.send(new sm.UpdateSecretCommand({ SecretId: name, SecretString, ClientRequestToken: "t".repeat(32) }));
+    assert.equal((await update("s2")).VersionId, (await update("s2")).VersionId);
+    await assert.rejects(update("s3"), { name: "ResourceExistsException" });
+    const { VersionIdsToStages = {} } = await client.send(new sm.DescribeSecretCommand({ SecretId: name }));
+    assert.deepEqual(Object.values(VersionIdsToStages).flat().sort(), ["AWSCURRENT", "AWSPREVIOUS"]);
+  });
+
+  it("refuses to rotate what no service manages, and values, names and tags beyond the limits", async () => {
+    await create("s1");
+    await assert.rejects(client.send(new sm.RotateSecretCommand({ SecretId: name })), /No Lambda rotation function/);
+    const put = (SecretString: string) => client.send(new sm.PutSecretValueCommand({ SecretId: name, SecretString }));
+    await put("x".repeat(65_536));
+    await assert.rejects(put("x".repeat(65_537)), { name: "InvalidParameterException" });
+    await assert.rejects(client.send(new sm.CreateSecretCommand({ Name: "no spaces" })), /Invalid name/);
+    const Tags = Array.from({ length: 51 }, (_, index) => ({ Key: `k${index}`, Value: "" }));
+    await assert.rejects(client.send(new sm.TagResourceCommand({ SecretId: name, Tags })), /at most 50 tags/);
+  });
+
   it("deletes at once, or after the recovery window", async () => {
     await create("s1");
     await assert.rejects(create("s1"), { name: "ResourceExistsException" });

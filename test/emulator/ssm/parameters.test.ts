@@ -53,6 +53,22 @@ describe("Parameter Store", () => {
     assert.equal(outcomes.filter(({ status }) => status === "fulfilled").length, 1);
   });
 
+  it("keeps to the tiers' sizes, and never goes back from the advanced one", async () => {
+    await put("large", "x".repeat(4096));
+    await assert.rejects(put("larger", "x".repeat(4097)), /maximum parameter value of 4096/);
+    assert.equal((await put("tiered", "x".repeat(4097), { Tier: "Intelligent-Tiering" })).Tier, "Advanced");
+    await assert.rejects(put("advanced", "x".repeat(8193), { Tier: "Advanced" }), /maximum parameter value of 8192/);
+    await assert.rejects(put("tiered", "x", { Tier: "Standard", Overwrite: true }), /can't downgrade/);
+  });
+
+  it("holds a value against its allowed pattern, also against an older one, and keeps what it refuses out", async () => {
+    await put("number", "1", { AllowedPattern: "^[0-9]+$" });
+    await assert.rejects(put("number", "x", { Overwrite: true }), { name: "ParameterPatternMismatchException" });
+    assert.equal((await get("number"))?.Version, 1);
+    await assert.rejects(put("broken", "x", { AllowedPattern: "(" }), { name: "InvalidAllowedPatternException" });
+    await assert.rejects(get("broken"), { name: "ParameterNotFound" });
+  });
+
   it("shows a SecureString only to those who ask for it decrypted", async () => {
     await put("s", "plain", { Type: "SecureString" });
     assert.notEqual((await get("s"))?.Value, "plain");

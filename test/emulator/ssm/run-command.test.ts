@@ -38,10 +38,73 @@ describe("SSM Run Command", () => {
     return (await environment.ssm.send(command)).InstanceInformationList?.[0];
   }
 
-  it("runs all lines as one script, as root, in the given folder", async () => {
+  it("runs all lines as one script, as root, in the given folder [D4.1]", async () => {
     const result = await runCommand(environment, id, ["a=1", "echo $a; id -u; pwd"], { workingDirectory: ["/opt"] });
     assert.deepEqual([result.Status, result.ResponseCode], ["Success", 0]);
     assert.equal(result.StandardOutputContent, "1\n0\n/opt\n");
+  });
+
+  it("keeps the first 8,000 characters of the errors", async () => {
+    const result = await runCommand(environment, id, ["head -c 20000 /dev/zero | tr '\\0' x >&2"]);
+    assert.equal(text(result.StandardErrorContent).length, 8_000);
+  });
+
+  it("runs on several instances, and has failed when it failed on one", async () => {
+    const other = text((await launch(environment)).InstanceId);
+    await runCommand(environment, other, ["touch /opt/bad"]);
+    const sent = await environment.ssm.send(
+      new ssm.SendCommandCommand({
+        DocumentName: "AWS-RunShellScript",
+        InstanceIds: [id, other],
+        Parameters: { commands: ["[ ! -e /opt/bad ] || exit 4"] },
+      }),
+    );
+    const CommandId = text(sent.Command?.CommandId);
+    const results = await Promise.all([id, other].map((instance) => untilOver(environment, instance, CommandId)));
+    assert.deepEqual(
+      results.map(({ Status, ResponseCode }) => [Status, ResponseCode]),
+      [
+        ["Success", 0],
+        ["Failed", 4],
+      ],
+    );
+    const { Commands = [] } = await environment.ssm.send(new ssm.ListCommandsCommand({ CommandId }));
+    const [{ Status, TargetCount, CompletedCount, ErrorCount } = {}] = Commands;
+    assert.deepEqual([Status, TargetCount, CompletedCount, ErrorCount], ["Failed", 2, 2, 1]);
+  });
+
+  it("waits for an instance that reboots, which is called online with the time of its last ping", async () => {
+    const instance = text((await launch(environment)).InstanceId);
+    const before = await ping(instance);
+    emulator.cloud.clock.advance(60_000);
+    const [first] = await Promise.all([
+      environment.ec2.send(new ec2.RebootInstancesCommand({ InstanceIds: [instance] })).then(() => ping(instance)),
+      until("the reboot", async () => !emulator.cloud.stores.ec2.runtime?.fleet.machine(instance) || undefined),
+    ]);
+    assert.equal(first?.PingStatus, "Online");
+    assert.ok((first?.LastPingDateTime ?? 0) >= (before?.LastPingDateTime ?? 0));
+    assert.equal((await runCommand(environment, instance, ["echo back"])).StandardOutputContent, "back\n");
+  });
+
+  it("gives up an instance that does not come back in time", async () => {
+    const instance = text((await launch(environment)).InstanceId);
+    await ping(instance);
+    const { fleet } = emulator.cloud.stores.ec2.runtime ?? assert.fail();
+    await fleet.halt(instance);
+    const sent = await environment.ssm.send(
+      new ssm.SendCommandCommand({
+        DocumentName: "AWS-RunShellScript",
+        InstanceIds: [instance],
+        TimeoutSeconds: 30,
+        Parameters: { commands: ["true"] },
+      }),
+    );
+    const commandId = text(sent.Command?.CommandId);
+    emulator.cloud.clock.advance(31_000);
+    const result = await untilOver(environment, instance, commandId);
+    assert.deepEqual([result.Status, result.StatusDetails], ["TimedOut", "DeliveryTimedOut"]);
+    const { Commands = [] } = await environment.ssm.send(new ssm.ListCommandsCommand({ CommandId: commandId }));
+    assert.equal(Commands[0]?.DeliveryTimedOutCount, 1);
   });
 
   it("fails with the exit code of the script", async () => {
@@ -105,6 +168,28 @@ describe("SSM Run Command", () => {
     const listed = await environment.ssm.send(new ssm.ListCommandsCommand({ InstanceId: id }));
     assert.equal(listed.Commands?.[0]?.CommandId, commandId);
     await assert.rejects(environment.ssm.send(new ssm.ListCommandsCommand({ CommandId: "x".repeat(36) })));
+  });
+
+  it("lists in pages, and checks what it is asked", async () => {
+    for (let index = 0; index < 2; index++) await untilOver(environment, id, await send(["true"]));
+    const page = (request: ssm.ListCommandsCommandInput) => environment.ssm.send(new ssm.ListCommandsCommand(request));
+    const first = await page({ MaxResults: 1 });
+    const second = await page({ MaxResults: 1, NextToken: first.NextToken });
+    assert.equal(first.Commands?.length, 1);
+    assert.notEqual(first.Commands?.[0]?.CommandId, second.Commands?.[0]?.CommandId);
+    await assert.rejects(page({ MaxResults: 51 }), { name: "ValidationException" });
+    const sending = (request: Partial<ssm.SendCommandCommandInput>) =>
+      environment.ssm.send(
+        new ssm.SendCommandCommand({
+          DocumentName: "AWS-RunShellScript",
+          InstanceIds: [id],
+          Parameters: { commands: ["true"] },
+          ...request,
+        }),
+      );
+    await assert.rejects(sending({ TimeoutSeconds: 29 }), { name: "ValidationException" });
+    await assert.rejects(sending({ InstanceIds: [id, id] }), { name: "DuplicateInstanceId" });
+    await assert.rejects(sending({ InstanceIds: [] }), { name: "InvalidInstanceId" });
   });
 
   it("refuses documents and parameters that it does not know", async () => {

@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import * as net from "node:net";
 import * as os from "node:os";
 import * as path from "node:path";
-import { Client } from "pg";
+import { Client, type ClientConfig } from "pg";
 import { CertificateAuthority } from "../../../emulator/services/rds/certificates";
 import { Cluster } from "../../../emulator/services/rds/cluster";
 import { findPostgres } from "../../../emulator/services/rds/programs";
@@ -20,6 +20,8 @@ export interface TestServer {
   /** Everything that the jobs have logged. */
   readonly lines: string[];
   access(options?: Partial<DatabaseAccess>): DatabaseAccess;
+  /** How to connect as the master. */
+  connection(): ClientConfig;
   /** A connection as the master. */
   client(database?: string): Promise<Client>;
   /** Runs SQL as the master on a connection of its own, and gives the rows. */
@@ -49,15 +51,15 @@ export async function startServer(parameters: Record<string, string> = {}): Prom
   const lines: string[] = [];
   const target = { host: address, port: 5432, database: "shop", adminDatabase: "postgres" };
 
+  const config = (): ClientConfig => ({
+    host: address,
+    port: 5432,
+    ...master,
+    ssl: { ca: authority.certificate },
+    application_name: "test",
+  });
   const client = async (database = "shop"): Promise<Client> => {
-    const connection = new Client({
-      host: address,
-      port: 5432,
-      ...master,
-      database,
-      ssl: { ca: authority.certificate },
-      application_name: "test",
-    });
+    const connection = new Client({ ...config(), database });
     // A test may end the session from the server's side.
     connection.on("error", () => undefined);
     await connection.connect();
@@ -68,6 +70,7 @@ export async function startServer(parameters: Record<string, string> = {}): Prom
     address,
     caFile,
     lines,
+    connection: config,
     client,
     access: (options = {}) => ({
       target,

@@ -1,9 +1,9 @@
 import * as assert from "node:assert/strict";
 import { setTimeout as pause } from "node:timers/promises";
-import type { Client } from "pg";
+import pg, { type Client } from "pg";
 import { type AdminSession, connect, openAdmin, proveDatabase, type SwapPair } from "../../../jobs/database";
 import { soon, startServer, type TestServer } from "./cluster";
-import { createShop, prepare, type Prepared } from "./fixture";
+import { createShop, prepare, putBack, restage, type Prepared } from "./fixture";
 
 describe("the cut-over of a database", function () {
   let server: TestServer;
@@ -11,20 +11,30 @@ describe("the cut-over of a database", function () {
   let prepared: Prepared;
   let pair: SwapPair;
 
-  beforeEach(async () => {
+  before(async () => {
     server = await startServer({ max_prepared_transactions: "5", max_connections: "40" });
     await createShop(server);
     prepared = await prepare(server);
-    pair = prepared.pair;
-    admin = await openAdmin([server.access({ job: "guard" })]);
     // The failed release.
     await server.sql("UPDATE customers SET name = 'wrong'; DROP TABLE audit; CREATE TABLE addition (id int)");
   });
-
-  afterEach(async () => {
-    await admin?.close();
-    await server?.close();
+  beforeEach(async () => {
+    pair = prepared.pair;
+    admin = await openAdmin([server.access({ job: "guard" })]);
   });
+  afterEach(async () => {
+    await admin.close();
+    prepared = { ...prepared, pair: { ...prepared.pair, ...(await putBack(server, prepared.pair)) } };
+  });
+  after(() => server?.close());
+
+  /** For a test that leaves a staged database that is none any more. */
+  async function spoiled(): Promise<void> {
+    for (const name of ["shop_staged_1b9d6bcd", "shop_other", "shop_copy"]) {
+      await server.sql(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`, "postgres");
+    }
+    prepared = await restage(server, prepared);
+  }
 
   const names = async (): Promise<Record<string, string>> => {
     const rows = await server.sql("SELECT oid::int, datname FROM pg_database WHERE datname LIKE 'shop%'", "postgres");
@@ -42,11 +52,11 @@ describe("the cut-over of a database", function () {
     const settings = await server.sql("SELECT current_setting('statement_timeout') AS timeout");
     assert.deepEqual(settings, [{ timeout: "1min" }]);
     await assert.rejects(server.client(pair.evidence), /not currently accepting connections/);
-    assert.deepEqual(await admin.undone(pair, prepared.protected.fingerprint, soon()), [
-      { table: "public.addition", before: null, failed: 0, change: "added" },
-      { table: "public.audit", before: 0, failed: null, change: "removed" },
-      { table: "public.customers", before: 1000, failed: 1000, change: "changed" },
-    ]);
+    const { tables } = await admin.undone(pair, prepared.protected, soon());
+    assert.deepEqual(
+      tables.map(({ table, change }) => `${table} ${change}`),
+      ["public.addition added", "public.audit removed", "public.customers changed"],
+    );
     await assert.rejects(server.client(pair.evidence), /not currently accepting connections/);
   });
 
@@ -149,6 +159,34 @@ describe("the cut-over of a database", function () {
     await server.sql("SELECT 1");
   });
 
+  it("is finished by the next healer, whichever statement was the last of the one before", async () => {
+    const { query } = pg.Client.prototype as unknown as { query: (...args: unknown[]) => Promise<unknown> };
+    let finished = false;
+    let statements = 0;
+    for (let last = 1; !finished; last++) {
+      const healer = await openAdmin([server.access({ job: "guard" })]);
+      let left = last;
+      pg.Client.prototype.query = function (this: Client, ...args: unknown[]) {
+        return left-- > 0 ? query.apply(this, args) : Promise.reject(new Error("this healer has died"));
+      } as typeof pg.Client.prototype.query;
+      const swapping = healer.fence([pair], soon()).then(() => healer.swap([pair], soon()));
+      finished = await swapping.then(
+        () => true,
+        (error: Error) => {
+          assert.match(error.message, /has died/);
+          return false;
+        },
+      );
+      pg.Client.prototype.query = query as typeof pg.Client.prototype.query;
+      await healer.close();
+      await admin.swap([pair], soon());
+      assert.deepEqual(await names(), swappedNames());
+      pair = { ...pair, ...(await putBack(server, pair)) };
+      statements = last;
+    }
+    assert.ok(statements > 20, `an exchange has only ${statements} statements`);
+  });
+
   it("opens the live database again when nothing is healed after all", async () => {
     await admin.fence([pair], soon());
     await admin.unfence([pair], soon());
@@ -219,6 +257,7 @@ describe("the cut-over of a database", function () {
       await assert.rejects(admin.checkSeal([pair], soon()), /staged database shop_staged_1b9d6bcd/);
       await assert.rejects(admin.swap([pair], soon(5)), /seal of .* is broken|nothing was changed/);
       assert.equal((await names())[pair.liveOid], "shop");
+      await spoiled();
     });
   }
 
@@ -238,6 +277,7 @@ describe("the cut-over of a database", function () {
     // Whichever came first: the proof fails, or the seal that it gave does not hold.
     if (proven instanceof Error) assert.match(proven.message, /opened or altered|is closed|not equal/);
     else await assert.rejects(admin.checkSeal([{ ...pair, seal: proven.seal }], soon()), /opened or altered/);
+    await spoiled();
   });
 
   it("keeps its seal through autovacuum's work on the server", async () => {
@@ -249,6 +289,7 @@ describe("the cut-over of a database", function () {
     await admin.discardStaged(pair.staged, soon());
     await admin.discardStaged(pair.staged, soon());
     assert.deepEqual(await names(), { [pair.liveOid]: "shop" });
+    await spoiled();
   });
 
   it("never drops a staged database that went live", async () => {
@@ -258,9 +299,15 @@ describe("the cut-over of a database", function () {
   });
 
   it("tells which roles changed, which no healing of a database undoes", async () => {
-    await server.sql("CREATE ROLE newcomer; ALTER ROLE rds_iam SET work_mem = '3MB'").catch(() => undefined);
-    const told = await admin.notUndone(prepared.protected.roles ?? {}, soon());
-    assert.ok(told.includes("role newcomer was added"), told.join());
+    await server.sql("CREATE ROLE newcomer; ALTER ROLE newcomer SET work_mem = '3MB'; GRANT rds_iam TO newcomer");
+    await server.sql("CREATE DATABASE another", "postgres");
+    assert.deepEqual(await admin.notUndone(prepared.protected.roles ?? {}, soon()), [
+      "database another was added",
+      "role newcomer was added",
+    ]);
+    const before = { ...prepared.protected.roles, "role newcomer": '{"member of":null}' };
+    const told = await admin.notUndone(before, soon());
+    assert.match(told.join(), /role newcomer was changed: .*member of was null and is \[\{.*"rds_iam"/);
   });
 
   it("ends what earlier jobs of the run have left connected", async () => {

@@ -1,6 +1,17 @@
 import * as assert from "node:assert/strict";
 import { preflight, protectDatabase, proveDatabase, stageDatabase } from "../../../jobs/database";
+import { withConnection } from "../../../jobs/database/connection";
+import { originHash, originOf } from "../../../jobs/database/origin";
+import { clientFolder } from "../../../jobs/database/program";
+import {
+  applySharedProperties,
+  existingDatabase,
+  localProperties,
+  sharedProperties,
+} from "../../../jobs/database/properties";
+import { schemaText, sha256 } from "../../../jobs/database/schema";
 import type { ProtectedDatabase, StagedDatabase } from "../../../jobs/database/types";
+import { localChanges, schemaChanges, sharedChanges } from "./changes";
 import { soon, startServer, type TestServer } from "./cluster";
 import { createEverything, MemoryVault } from "./fixture";
 
@@ -40,55 +51,28 @@ const changes: Record<string, { sql: string; names: RegExp }> = {
     sql: "REFRESH MATERIALIZED VIEW later",
     names: /public\.later/,
   },
-  "a default": { sql: "ALTER TABLE parent ALTER id SET DEFAULT 1", names: /the schema's text differs/ },
-  "an index": { sql: "DROP INDEX kinds_md_idx", names: /the schema's text differs/ },
-  "a trigger's state": { sql: "ALTER TABLE kinds ENABLE TRIGGER asleep", names: /the schema's text differs/ },
-  "a function's body": {
-    sql: "CREATE OR REPLACE FUNCTION theirs.f() RETURNS int LANGUAGE sql AS 'SELECT 2'",
-    names: /the schema's text differs/,
+  "a value of each built-in type": {
+    sql: "UPDATE builtin SET c_cid = '8', c_jsonpath = '$.b', c_tid = '(7,8)', c_xml = '<x/>'",
+    names: /public\.builtin: the number/,
   },
-  "an owner": { sql: "ALTER TABLE theirs.things OWNER TO master", names: /the schema's text differs/ },
-  "a right": {
-    sql: "SET ROLE granter; REVOKE SELECT ON theirs.things FROM reader",
-    names: /the schema's text differs/,
+  "an array's bounds": { sql: "UPDATE arrays SET a = '{{1,2},{3,NULL}}'", names: /public\.arrays: the number/ },
+  "a value in a composite's array": {
+    sql: "UPDATE composed SET ps = ARRAY[ROW(NULL, NULL)::pair]",
+    names: /public\.composed: the number/,
   },
-  "a comment": { sql: "COMMENT ON COLUMN kinds.t IS NULL", names: /the schema's text differs/ },
-  "a policy": { sql: "DROP POLICY mine ON secretive", names: /the schema's text differs/ },
-  "a statistics object": { sql: "DROP STATISTICS kinds_stats", names: /the schema's text differs/ },
-  "a publication": { sql: "DROP PUBLICATION news", names: /the schema's text differs/ },
+  "a row of an inheriting table": { sql: "UPDATE child SET what = 'x'", names: /public\.child: the number/ },
+  "a new, empty table": { sql: "CREATE TABLE nothing_yet ()", names: /public\.nothing_yet was not there before/ },
+  "the identity's next value": {
+    sql: "SELECT nextval('by_default_id_seq')",
+    names: /sequence public\.by_default_id_seq: 7,true became 14,true/,
+  },
+  "a large object's owner": { sql: "ALTER LARGE OBJECT 70002 OWNER TO reader", names: /large objects/ },
+  "a large object's comment": { sql: "COMMENT ON LARGE OBJECT 70001 IS 'larger'", names: /large objects/ },
+  "a large object that is gone": { sql: "SELECT lo_unlink(70002)", names: /large objects/ },
+  "an object of the schema": { sql: "DROP FUNCTION theirs.f", names: /the schema's text differs/ },
   "an extension's version": {
     sql: "ALTER EXTENSION hstore UPDATE",
-    names: /properties differ.*staged has \["extension","hstore","1\.8"/,
-  },
-  "a schema": { sql: "CREATE SCHEMA one_more", names: /the schema's text differs.*staged has \["schema","one_more"\]/ },
-};
-
-/** What is done to the live database between the protection and the proof, in its shared properties. */
-const properties: Record<string, { sql: string; back: string; names: RegExp }> = {
-  "a setting": {
-    sql: "ALTER DATABASE shop SET search_path = public",
-    back: `ALTER DATABASE shop SET search_path = "$user", public, "Odd ""schema"`,
-    names: /properties differ/,
-  },
-  "a role's setting": {
-    sql: "ALTER ROLE reader IN DATABASE shop RESET work_mem",
-    back: "ALTER ROLE reader IN DATABASE shop SET work_mem = '7MB'",
-    names: /properties differ/,
-  },
-  "the connection limit": {
-    sql: "ALTER DATABASE shop CONNECTION LIMIT 78",
-    back: "ALTER DATABASE shop CONNECTION LIMIT 77",
-    names: /properties differ/,
-  },
-  "a right that was handed on": {
-    sql: "SET ROLE granter; REVOKE CONNECT ON DATABASE shop FROM reader",
-    back: "SET ROLE granter; GRANT CONNECT ON DATABASE shop TO reader",
-    names: /properties differ/,
-  },
-  "the comment": {
-    sql: "COMMENT ON DATABASE shop IS 'x'",
-    back: `COMMENT ON DATABASE shop IS 'the shop''s "database"'`,
-    names: /properties differ/,
+    names: /properties differ.*live had \["extension","hstore","1\.4".*staged has \["extension","hstore","1\.8"/,
   },
 };
 
@@ -137,22 +121,93 @@ describe("a restored database with every kind of thing in it", function () {
       }));
   }
 
-  for (const [what, { sql, back, names }] of Object.entries(properties)) {
-    it(`is not taken for equal when ${what} of the database differs`, () =>
+  it("has the text of its schema that it is known by", async () => {
+    assert.equal(await schemaHash(staged.database), made.fingerprint.schema);
+  });
+
+  for (const [what, sql] of Object.entries(schemaChanges)) {
+    it(`has another text of its schema when ${what} differs`, () =>
       withCopy(`copy_${number++}`, async (copy) => {
-        await server.sql(sql);
-        try {
-          const proof = proveDatabase(server.access(), { deadline: soon(), protected: made, staged: copy });
-          await assert.rejects(proof, names);
-        } finally {
-          await server.sql(back);
-        }
+        await server.sql(sql.replace(":database", copy.database), copy.database);
+        assert.notEqual(await schemaHash(copy.database), made.fingerprint.schema);
       }));
   }
 
+  async function schemaHash(database: string): Promise<string> {
+    const folder = await clientFolder(made.serverVersion, soon());
+    return sha256(await schemaText(server.access(), database, folder, soon()));
+  }
+
+  for (const [what, sql] of Object.entries(localChanges)) {
+    it(`has other properties when ${what} differs`, () =>
+      withCopy(`copy_${number++}`, async (copy) => {
+        const broken = /could not create unique index/;
+        const { shared } = originOf(made);
+        const properties = () =>
+          withConnection(server.access(), copy.database, async (client) =>
+            originHash({ shared, local: await localProperties(client) }),
+          );
+        assert.equal(await properties(), made.fingerprint.properties);
+        // Not all of it is the master's to change.
+        await server.cluster
+          .administer(sql, copy.database)
+          .catch((error: Error) => assert.match(error.message, broken));
+        assert.notEqual(await properties(), made.fingerprint.properties);
+      }));
+  }
+
+  for (const [what, sql] of Object.entries(sharedChanges)) {
+    it(`has other properties when ${what} of the database differs`, () =>
+      withCopy(`copy_${number++}`, async (copy) => {
+        const { shared, local } = originOf(made);
+        await withConnection(server.access(), "postgres", async (client) => {
+          const properties = async () => originHash({ shared: await sharedProperties(client, copy.oid), local });
+          await applySharedProperties(client, shared, copy.oid);
+          assert.equal(await properties(), made.fingerprint.properties);
+          await server.sql(sql.replace(":database", copy.database), "postgres");
+          assert.notEqual(await properties(), made.fingerprint.properties);
+        });
+        await server.sql(`ALTER DATABASE ${copy.database} IS_TEMPLATE false`, "postgres");
+      }));
+  }
+
+  it("keeps encoding, locale and tablespace, which no database can change", async () => {
+    const { state } = originOf(made).shared;
+    const copied = await withConnection(server.access(), "postgres", (client) => existingDatabase(client, staged.oid));
+    const fixed = ({ row, encoding, tablespace }: typeof state) => [row.datcollate, row.datctype, encoding, tablespace];
+    assert.deepEqual(fixed(copied), fixed(state));
+  });
+
+  it("holds a value of every type that a column can have", async () => {
+    const rows = await server.sql(
+      `SELECT typname FROM pg_type t
+        WHERE typnamespace = 'pg_catalog'::regnamespace AND typtype IN ('b', 'r', 'm') AND typcategory <> 'A'
+          AND NOT EXISTS (SELECT FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'r'
+                           WHERE c.relnamespace = 'public'::regnamespace AND a.atttypid = t.oid)`,
+    );
+    // The server's own, which take no input.
+    const internal = /^(gtsvector|pg_(brin_.*|dependencies|mcv_list|ndistinct|node_tree))$/;
+    assert.deepEqual(
+      rows.map(({ typname }) => String(typname)).filter((name) => !internal.test(name)),
+      [],
+    );
+  });
+
+  it("has the properties of the snapshot, whatever became of the live database's", async () => {
+    await server.sql("ALTER DATABASE shop SET work_mem = '3MB'; COMMENT ON DATABASE shop IS 'altered'", "postgres");
+    try {
+      await withCopy(`copy_${number++}`, async (copy) => {
+        await proveDatabase(server.access(), { deadline: soon(), protected: made, staged: copy });
+      });
+    } finally {
+      await server.sql("ALTER DATABASE shop RESET work_mem", "postgres");
+      await server.sql(`COMMENT ON DATABASE shop IS 'the shop''s "database"'`, "postgres");
+    }
+  });
+
   it("is equal to the original, and then closed to everybody", async () => {
     const proven = await proveDatabase(server.access(), { deadline: soon(), protected: made, staged });
-    assert.match(proven.compared, /^\d+ tables, 1,511 rows$/);
+    assert.match(proven.compared, /^\d+ tables, 1,521 rows$/);
     await assert.rejects(server.client(staged.database), /not currently accepting connections/);
     const [row] = await server.sql(
       `SELECT shobj_description(oid, 'pg_database') AS comment FROM pg_database WHERE oid = ${staged.oid}`,

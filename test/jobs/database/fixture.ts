@@ -2,8 +2,10 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { Readable } from "node:stream";
-import type { SwapPair } from "../../../jobs/database";
+import type { DatabaseAccess, SwapPair } from "../../../jobs/database";
+import type { Client } from "pg";
 import { protectDatabase, proveDatabase, stageDatabase } from "../../../jobs/database";
+import { readSeal } from "../../../jobs/database/seal";
 import type { ProtectedDatabase, ProvenDatabase, StagedDatabase } from "../../../jobs/database/types";
 import { evidenceDatabase } from "../../../run/ids";
 import { run, soon, type TestServer } from "./cluster";
@@ -32,14 +34,17 @@ export async function createEverything(server: TestServer): Promise<void> {
 }
 
 /** A small shop. */
-export async function createShop(server: TestServer): Promise<void> {
-  await server.sql(`
+export async function createShop(server: TestServer, database = "shop"): Promise<void> {
+  await server.sql(
+    `
     CREATE TABLE customers (id int PRIMARY KEY, name text NOT NULL);
     INSERT INTO customers SELECT g, 'customer ' || g FROM generate_series(1, 1000) g;
     CREATE TABLE orders (id serial PRIMARY KEY, customer int REFERENCES customers, note text);
     INSERT INTO orders (customer, note) SELECT g % 1000 + 1, 'order ' || g FROM generate_series(1, 3000) g;
     CREATE TABLE audit (at timestamptz);
-    ALTER DATABASE shop SET statement_timeout = '1min'`);
+    ALTER DATABASE ${database} SET statement_timeout = '1min'`,
+    database,
+  );
 }
 
 export interface Prepared {
@@ -50,18 +55,66 @@ export interface Prepared {
   readonly pair: SwapPair;
 }
 
-export async function prepare(server: TestServer): Promise<Prepared> {
-  const access = server.access();
+export async function prepare(server: TestServer, database = "shop"): Promise<Prepared> {
   const vault = new MemoryVault();
-  const made = await protectDatabase(access, { deadline: soon(), vault: vault.put });
-  const staged = await stageDatabase(access, { deadline: soon(), protected: made, dump: vault.get });
-  const proven = await proveDatabase(access, { deadline: soon(), protected: made, staged });
+  const made = await protectDatabase(accessOf(server, database), { deadline: soon(), vault: vault.put });
+  return restage(server, { vault, protected: made }, database);
+}
+
+/** Stages and proves again what was protected. The name of the staged database must be free. */
+export async function restage(
+  server: TestServer,
+  made: Pick<Prepared, "vault" | "protected">,
+  database = "shop",
+): Promise<Prepared> {
+  const access = accessOf(server, database);
+  const staged = await stageDatabase(access, { deadline: soon(), protected: made.protected, dump: made.vault.get });
+  const proven = await proveDatabase(access, { deadline: soon(), protected: made.protected, staged });
   const pair = {
-    database: "shop",
-    liveOid: made.oid,
+    database,
+    liveOid: made.protected.oid,
     staged,
     seal: proven.seal,
-    evidence: evidenceDatabase("shop", run),
+    evidence: evidenceDatabase(database, run),
   };
-  return { vault, protected: made, staged, proven, pair };
+  return { ...made, staged, proven, pair };
+}
+
+function accessOf(server: TestServer, database: string): DatabaseAccess {
+  const access = server.access();
+  return { ...access, target: { ...access.target, database } };
+}
+
+/** Undoes a fence or an exchange: the live database is open, and the proven one staged and sealed again. */
+export async function putBack(server: TestServer, pair: SwapPair): Promise<Pick<SwapPair, "seal">> {
+  const client = await server.client("postgres");
+  const names = async (): Promise<Map<number, string>> => {
+    const { rows } = await client.query<{ oid: number; name: string }>(
+      "SELECT oid::int AS oid, datname AS name FROM pg_database",
+    );
+    return new Map(rows.map(({ oid, name }) => [oid, name]));
+  };
+  try {
+    const found = await names();
+    if (found.get(pair.staged.oid) === pair.database) {
+      await client.query(`ALTER DATABASE ${pair.database} ALLOW_CONNECTIONS false`);
+      await emptied(client, pair.database);
+      await client.query(`ALTER DATABASE ${pair.database} RENAME TO ${pair.staged.database}`);
+      await client.query(`ALTER DATABASE ${pair.evidence} RENAME TO ${pair.database}`);
+    }
+    await client.query(`ALTER DATABASE ${pair.database} ALLOW_CONNECTIONS true CONNECTION LIMIT -1`);
+    return { seal: await readSeal(client, pair.staged.oid) };
+  } finally {
+    await client.end();
+  }
+}
+
+async function emptied(client: Client, database: string): Promise<void> {
+  for (;;) {
+    const { rows } = await client.query(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend'",
+      [database],
+    );
+    if (rows.length === 0) return;
+  }
 }

@@ -3,12 +3,13 @@ import type * as ec2 from "@aws-sdk/client-ec2";
 import { AwsError, type Access, type Cloud, type Operation } from "../../../core/definitions";
 import {
   applyFilters,
-  checkedTag,
   ec2Arn,
   ec2Operation,
+  isReserved,
   onePage,
   required,
   withoutResource,
+  withTags,
   type FilterTable,
 } from "../support";
 import { zoneId, zones } from "./network";
@@ -115,12 +116,10 @@ export function catalogOperations(cloud: Cloud): Operation[] {
       honours: ["Resources", "Tags"],
       authorize: ({ Resources = [], Tags = [] }) => Resources.map((id) => onTags(cloud, "CreateTags", id, Tags)),
       handle: ({ Resources, Tags }) => {
-        const tags = required(Tags, "Tags").map(checkedTag);
-        for (const id of required(Resources, "Resources")) {
-          const record = taggedOrThrow(cloud, id);
-          const others = (record.Tags ?? []).filter((old) => !tags.some((tag) => tag.Key === old.Key));
-          record.Tags = [...others, ...tags];
-        }
+        const records = required(Resources, "Resources").map((id) => taggedOrThrow(cloud, id));
+        // All or none.
+        const tags = records.map((record) => withTags(record.Tags ?? [], required(Tags, "Tags")));
+        records.forEach((record, index) => (record.Tags = tags[index]));
         return {};
       },
     }),
@@ -129,10 +128,14 @@ export function catalogOperations(cloud: Cloud): Operation[] {
       honours: ["Resources", "Tags"],
       authorize: ({ Resources = [], Tags = [] }) => Resources.map((id) => onTags(cloud, "DeleteTags", id, Tags)),
       handle: ({ Resources, Tags }) => {
+        if (Tags?.some(({ Key = "" }) => isReserved(Key))) {
+          throw new AwsError("InvalidParameterValue", "Tag keys starting with 'aws:' are reserved for internal use");
+        }
         for (const id of required(Resources, "Resources")) {
           const record = taggedOrThrow(cloud, id);
           const matches = (tag: ec2.Tag): boolean =>
-            Tags === undefined || Tags.some(({ Key, Value }) => Key === tag.Key && (Value ?? tag.Value) === tag.Value);
+            (Tags === undefined && !isReserved(tag.Key ?? "")) ||
+            Tags?.some(({ Key, Value }) => Key === tag.Key && (Value ?? tag.Value) === tag.Value) === true;
           record.Tags = (record.Tags ?? []).filter((tag) => !matches(tag));
         }
         return {};

@@ -9,7 +9,7 @@ import {
   type Operation,
   type Principal,
 } from "../../../core/definitions";
-import type { Instances, LaunchSpecification } from "../runtime/instances";
+import type { Instances, LaunchSpecification, LaunchVolume } from "../runtime/instances";
 import type { Ec2Store, InstanceRecord } from "../store";
 import {
   applyFilters,
@@ -25,7 +25,8 @@ import {
   type FilterTable,
 } from "../support";
 import { amazonLinux, checkImage, IMAGE_ID, IMAGE_SIZE, ROOT_DEVICE } from "./catalog";
-import type { Storage } from "./volumes";
+import { checkDataDevice } from "./attachments";
+import { type Storage, volumeOptions } from "./volumes";
 
 export const EC2_SERVICE: Principal = { kind: "service", arn: "ec2.amazonaws.com" };
 
@@ -70,6 +71,7 @@ const RUN_HONOURS = [
   "UserData",
   "IamInstanceProfile",
   "BlockDeviceMappings.DeviceName",
+  "BlockDeviceMappings.Ebs.SnapshotId",
   "BlockDeviceMappings.Ebs.VolumeSize",
   "BlockDeviceMappings.Ebs.VolumeType",
   "BlockDeviceMappings.Ebs.Iops",
@@ -103,8 +105,7 @@ export function instanceOperations(cloud: Cloud, storage: Storage, instances: In
       name: "RunInstances",
       honours: RUN_HONOURS,
       authorize: (input, call) => runAccess(input, call),
-      handle: (input) =>
-        store.tokens.once(input.ClientToken, input, () => runInstances(cloud, storage, instances, input)),
+      handle: (input) => store.tokens.once("RunInstances", input, () => runInstances(cloud, storage, instances, input)),
     }),
     ec2Operation<ec2.DescribeInstancesCommandInput, ec2.DescribeInstancesCommandOutput>({
       name: "DescribeInstances",
@@ -112,7 +113,7 @@ export function instanceOperations(cloud: Cloud, storage: Storage, instances: In
       authorize: withoutResource("DescribeInstances"),
       handle: (input) => {
         const found = applyFilters(store.instances.select(input.InstanceIds), input.Filters, instanceFilters);
-        const { items, NextToken } = onePage(found, input);
+        const { items, NextToken } = onePage(found, input, { ids: "instancesSet", given: input.InstanceIds });
         return { Reservations: items.map((instance) => describeReservation(cloud, instance)), NextToken };
       },
     }),
@@ -145,7 +146,7 @@ export function instanceOperations(cloud: Cloud, storage: Storage, instances: In
           onResource(cloud, "ModifyInstanceAttribute", "security-group", id, store.securityGroups.find(id)),
         ),
       ],
-      handle: (input) => modifyAttribute(store, instances, input),
+      handle: (input) => modifyAttribute(store, input),
     }),
     ec2Operation<ec2.StopInstancesCommandInput, ec2.StopInstancesCommandOutput>({
       name: "StopInstances",
@@ -292,47 +293,67 @@ async function launchSpecification(
     publicIp: card?.AssociatePublicIpAddress ?? subnet.MapPublicIpOnLaunch ?? false,
     profile: await findProfile(cloud, input.IamInstanceProfile),
     userData: input.UserData,
+    metadataEndpoint: input.MetadataOptions?.HttpEndpoint ?? "enabled",
     metadataTokens: input.MetadataOptions?.HttpTokens ?? "required",
     metadataHopLimit: input.MetadataOptions?.HttpPutResponseHopLimit ?? 2,
     disableApiTermination: input.DisableApiTermination ?? false,
     tags: tagsFor("instance", input.TagSpecifications) ?? [],
     clientToken: input.ClientToken,
-    ...rootVolume(storage, subnet.AvailabilityZone, input),
+    rootDeviceName: ROOT_DEVICE,
+    volumes: launchVolumes(cloud, storage, subnet.AvailabilityZone, input),
   };
 }
 
-function rootVolume(
+function launchVolumes(
+  cloud: Cloud,
   storage: Storage,
   zone: string,
   input: ec2.RunInstancesCommandInput,
-): Pick<LaunchSpecification, "rootVolume" | "rootDeviceName" | "deleteRootOnTermination"> {
-  const other = (input.BlockDeviceMappings ?? []).find(({ DeviceName }) => DeviceName !== ROOT_DEVICE);
-  if (other !== undefined) {
+): LaunchVolume[] {
+  const mappings = input.BlockDeviceMappings ?? [];
+  const devices = mappings.map(({ DeviceName }) => required(DeviceName, "BlockDeviceMapping.DeviceName"));
+  const twice = devices.find((device, index) => devices.indexOf(device) !== index);
+  if (twice !== undefined) {
     throw new AwsError(
-      "NotImplemented",
-      `NotImplemented: RunInstances with the data volume ${other.DeviceName ?? ""}`,
-      501,
+      "InvalidBlockDeviceMapping",
+      `The device '${twice}' is used in more than one block-device mapping`,
     );
   }
-  const ebs = input.BlockDeviceMappings?.[0]?.Ebs ?? {};
-  const size = ebs.VolumeSize ?? IMAGE_SIZE;
-  if (size < IMAGE_SIZE) {
-    const message = `Volume of size ${size}GB is smaller than snapshot '${amazonLinux.BlockDeviceMappings?.[0]?.Ebs?.SnapshotId ?? ""}', expect size>= ${IMAGE_SIZE}GB`;
+  const root = mappings.find(({ DeviceName }) => DeviceName === ROOT_DEVICE) ?? { DeviceName: ROOT_DEVICE };
+  const data = mappings.filter((mapping) => mapping !== root);
+  for (const { DeviceName = "" } of data) checkDataDevice(DeviceName);
+  return [rootVolume(root), ...data].map((mapping) => launchVolume(cloud, storage, zone, mapping, input));
+}
+
+/** What the image says of its root volume, with what the request says over it. */
+function rootVolume({ Ebs = {} }: ec2.BlockDeviceMapping): ec2.BlockDeviceMapping {
+  const { VolumeSize = IMAGE_SIZE, VolumeType = "gp3", DeleteOnTermination = true } = Ebs;
+  if (VolumeSize < IMAGE_SIZE) {
+    const message = `Volume of size ${VolumeSize}GB is smaller than snapshot '${amazonLinux.BlockDeviceMappings?.[0]?.Ebs?.SnapshotId ?? ""}', expect size>= ${IMAGE_SIZE}GB`;
     throw new AwsError("InvalidBlockDeviceMapping", message);
   }
-  const make = () =>
-    storage.createVolume({
-      zone,
-      size,
-      snapshotId: undefined,
-      type: ebs.VolumeType ?? "gp3",
-      iops: ebs.Iops,
-      throughput: ebs.Throughput,
-      encrypted: ebs.Encrypted ?? false,
-      kmsKeyId: ebs.KmsKeyId,
-      tags: tagsFor("volume", input.TagSpecifications) ?? [],
-    });
-  return { rootVolume: make, rootDeviceName: ROOT_DEVICE, deleteRootOnTermination: ebs.DeleteOnTermination ?? true };
+  if (Ebs.SnapshotId !== undefined) {
+    const message = `snapshotId cannot be modified on root device`;
+    throw new AwsError("InvalidBlockDeviceMapping", message);
+  }
+  return { DeviceName: ROOT_DEVICE, Ebs: { ...Ebs, VolumeSize, VolumeType, DeleteOnTermination } };
+}
+
+/** Data volumes outlive their instance unless the request says otherwise. */
+function launchVolume(
+  cloud: Cloud,
+  storage: Storage,
+  zone: string,
+  { DeviceName, Ebs = {} }: ec2.BlockDeviceMapping,
+  { TagSpecifications }: ec2.RunInstancesCommandInput,
+): LaunchVolume {
+  const { VolumeSize, DeleteOnTermination = false, ...rest } = Ebs;
+  const options = volumeOptions(cloud, { AvailabilityZone: zone, Size: VolumeSize, TagSpecifications, ...rest });
+  return {
+    device: DeviceName ?? "",
+    deleteOnTermination: DeleteOnTermination,
+    make: () => storage.createVolume(options),
+  };
 }
 
 function defaultGroup(store: Ec2Store, vpcId: string): string {
@@ -359,11 +380,7 @@ function refuseProtected({ id, disableApiTermination }: InstanceRecord): void {
   throw new AwsError("OperationNotPermitted", message);
 }
 
-function modifyAttribute(
-  store: Ec2Store,
-  instances: Instances,
-  input: ec2.ModifyInstanceAttributeCommandInput,
-): Record<string, never> {
+function modifyAttribute(store: Ec2Store, input: ec2.ModifyInstanceAttributeCommandInput): Record<string, never> {
   const instance = store.instances.get(required(input.InstanceId, "InstanceId"));
   const given = [input.Groups, input.DisableApiTermination, input.BlockDeviceMappings].filter(
     (value) => value !== undefined,
@@ -377,7 +394,6 @@ function modifyAttribute(
     if (groups.length === 0)
       throw new AwsError("InvalidParameterValue", "An instance must have at least one security group");
     instance.securityGroupIds = groups;
-    instances.followNetwork([instance]);
   }
   instance.disableApiTermination = input.DisableApiTermination?.Value ?? instance.disableApiTermination;
   for (const mapping of input.BlockDeviceMappings ?? []) modifyMapping(store, instance, mapping);
@@ -433,9 +449,15 @@ function describeGroups(store: Ec2Store, { securityGroupIds }: InstanceRecord): 
 }
 
 function describeDevices({ devices }: InstanceRecord): ec2.InstanceBlockDeviceMapping[] {
-  return [...devices].map(([DeviceName, { volumeId, attachTime, deleteOnTermination }]) => ({
+  return [...devices].map(([DeviceName, { volumeId, attachTime, deleteOnTermination, state }]) => ({
     DeviceName,
-    Ebs: { VolumeId: volumeId, AttachTime: attachTime, DeleteOnTermination: deleteOnTermination, Status: "attached" },
+    Ebs: {
+      VolumeId: volumeId,
+      AttachTime: attachTime,
+      DeleteOnTermination: deleteOnTermination,
+      // This description has no word for a device that is busy.
+      Status: state === "busy" ? "detaching" : state,
+    },
   }));
 }
 
@@ -486,7 +508,7 @@ export function describeInstance(cloud: Cloud, instance: InstanceRecord): ec2.In
             State: "applied",
             HttpTokens: instance.metadataTokens,
             HttpPutResponseHopLimit: instance.metadataHopLimit,
-            HttpEndpoint: "enabled",
+            HttpEndpoint: instance.metadataEndpoint,
             HttpProtocolIpv6: "disabled",
             InstanceMetadataTags: "disabled",
           },

@@ -370,7 +370,7 @@ function gatewayOperations(cloud: Cloud, store: Ec2Store): Operation[] {
         ...onNewResource(cloud, "CreateNatGateway", "natgateway", TagSpecifications),
       ],
       handle: (input) =>
-        store.tokens.once(input.ClientToken, input, () => ({ NatGateway: createNat(cloud, store, input) })),
+        store.tokens.once("CreateNatGateway", input, () => ({ NatGateway: createNat(cloud, store, input) })),
     }),
     ec2Operation<ec2.DescribeNatGatewaysCommandInput, ec2.DescribeNatGatewaysCommandOutput>({
       name: "DescribeNatGateways",
@@ -496,7 +496,7 @@ function routeOperations(cloud: Cloud, store: Ec2Store): Operation[] {
         ...onNewResource(cloud, "CreateRouteTable", "route-table", TagSpecifications),
       ],
       handle: (input) =>
-        store.tokens.once(input.ClientToken, input, () => {
+        store.tokens.once("CreateRouteTable", input, () => {
           const vpc = store.vpcs.get(required(input.VpcId, "VpcId"));
           const tags = tagsFor("route-table", input.TagSpecifications) ?? [];
           return { RouteTable: createRouteTable(cloud, store, vpc, tags, false) };
@@ -670,7 +670,7 @@ function endpointOperations(cloud: Cloud, store: Ec2Store): Operation[] {
         ...onNewResource(cloud, "CreateVpcEndpoint", "vpc-endpoint", TagSpecifications),
       ],
       handle: (input) =>
-        store.tokens.once(input.ClientToken, input, () => ({ VpcEndpoint: createEndpoint(cloud, store, input) })),
+        store.tokens.once("CreateVpcEndpoint", input, () => ({ VpcEndpoint: createEndpoint(cloud, store, input) })),
     }),
     ec2Operation<ec2.DescribeVpcEndpointsCommandInput, ec2.DescribeVpcEndpointsCommandOutput>({
       name: "DescribeVpcEndpoints",

@@ -17,7 +17,9 @@ import {
   tagsFor,
   withoutResource,
   type FilterTable,
+  type Paging,
 } from "../support";
+import { checkImage } from "./catalog";
 import type { Storage } from "./volumes";
 
 const taskFilters: FilterTable<ec2.ReplaceRootVolumeTask> = {
@@ -26,6 +28,7 @@ const taskFilters: FilterTable<ec2.ReplaceRootVolumeTask> = {
 
 const OPEN: ReadonlySet<string | undefined> = new Set(["pending", "in-progress", "failing"]);
 const PENDING_MS = 50;
+const PAGING: Paging = { sizes: [1, 50] };
 
 export function rootVolumeOperations(cloud: Cloud, storage: Storage, fleet: Fleet): Operation[] {
   const store = cloud.stores.ec2;
@@ -33,9 +36,17 @@ export function rootVolumeOperations(cloud: Cloud, storage: Storage, fleet: Flee
   return [
     ec2Operation<ec2.CreateReplaceRootVolumeTaskCommandInput, ec2.CreateReplaceRootVolumeTaskCommandOutput>({
       name: "CreateReplaceRootVolumeTask",
-      honours: ["InstanceId", "SnapshotId", "VolumeId", "DeleteReplacedRootVolume", "TagSpecifications", "ClientToken"],
+      honours: [
+        "InstanceId",
+        "SnapshotId",
+        "ImageId",
+        "VolumeId",
+        "DeleteReplacedRootVolume",
+        "TagSpecifications",
+        "ClientToken",
+      ],
       // Which resource types AWS asks for is not known from its documentation; all that could be meant are asked for.
-      authorize: ({ InstanceId = "", SnapshotId, VolumeId, TagSpecifications }) => [
+      authorize: ({ InstanceId = "", SnapshotId, ImageId, VolumeId, TagSpecifications }) => [
         onResource(cloud, "CreateReplaceRootVolumeTask", "instance", InstanceId, store.instances.find(InstanceId)),
         onResource(cloud, "CreateReplaceRootVolumeTask", "volume", VolumeId ?? "*", store.volumes.find(VolumeId)),
         ...(SnapshotId === undefined
@@ -49,10 +60,15 @@ export function rootVolumeOperations(cloud: Cloud, storage: Storage, fleet: Flee
                 store.snapshots.find(SnapshotId),
               ),
             ]),
+        ...(ImageId === undefined
+          ? []
+          : [onResource(cloud, "CreateReplaceRootVolumeTask", "image", ImageId, undefined)]),
         ...onNewResource(cloud, "CreateReplaceRootVolumeTask", "replace-root-volume-task", TagSpecifications),
       ],
       handle: (input) =>
-        store.tokens.once(input.ClientToken, input, () => ({ ReplaceRootVolumeTask: replacement.start(input) })),
+        store.tokens.once("CreateReplaceRootVolumeTask", input, () => ({
+          ReplaceRootVolumeTask: replacement.start(input),
+        })),
     }),
     ec2Operation<ec2.DescribeReplaceRootVolumeTasksCommandInput, ec2.DescribeReplaceRootVolumeTasksCommandOutput>({
       name: "DescribeReplaceRootVolumeTasks",
@@ -60,7 +76,7 @@ export function rootVolumeOperations(cloud: Cloud, storage: Storage, fleet: Flee
       authorize: withoutResource("DescribeReplaceRootVolumeTasks"),
       handle: (input) => {
         const selected = store.tasks.select(input.ReplaceRootVolumeTaskIds);
-        const { items, NextToken } = onePage(applyFilters(selected, input.Filters, taskFilters), input);
+        const { items, NextToken } = onePage(applyFilters(selected, input.Filters, taskFilters), input, PAGING);
         return { ReplaceRootVolumeTasks: items, NextToken };
       },
     }),
@@ -78,15 +94,13 @@ class RootVolumeReplacement {
   start(input: ec2.CreateReplaceRootVolumeTaskCommandInput): ec2.ReplaceRootVolumeTask {
     const instance = this.store.instances.get(required(input.InstanceId, "InstanceId"));
     const root = this.checkInstance(instance);
-    if (input.SnapshotId !== undefined && input.VolumeId !== undefined) {
-      const message = "The parameters SnapshotId and VolumeId cannot be specified together";
+    const sources = (["SnapshotId", "ImageId", "VolumeId"] as const).filter((name) => input[name] !== undefined);
+    if (sources.length > 1) {
+      const message = `The parameters ${sources.join(" and ")} cannot be specified together`;
       throw new AwsError("InvalidParameterCombination", message);
     }
-    if (input.SnapshotId === undefined && input.VolumeId === undefined) {
-      // On AWS this goes back to the volume's state at launch, which no volume here remembers.
-      throw new AwsError("NotImplemented", "NotImplemented: CreateReplaceRootVolumeTask to the launch state", 501);
-    }
     if (input.SnapshotId !== undefined) this.checkSnapshot(instance, root, input.SnapshotId);
+    if (input.ImageId !== undefined) checkImage(input.ImageId);
     if (input.VolumeId !== undefined) this.checkVolume(instance, root, input.VolumeId);
     const id = newId("replacevol");
     const task = this.store.tasks.add(id, {
@@ -95,6 +109,7 @@ class RootVolumeReplacement {
       TaskState: "pending",
       StartTime: this.cloud.clock.now().toISOString(),
       SnapshotId: input.SnapshotId,
+      ImageId: input.ImageId,
       DeleteReplacedRootVolume: input.DeleteReplacedRootVolume ?? false,
       Tags: tagsFor("replace-root-volume-task", input.TagSpecifications) ?? [],
     });
@@ -160,7 +175,7 @@ class RootVolumeReplacement {
     try {
       const replacement = await this.replacementVolume(instance, old, input);
       await this.fleet.halt(instance.id);
-      const replaced = this.exchange(instance, old, replacement, input.SnapshotId !== undefined);
+      const replaced = this.exchange(instance, old, replacement, input.VolumeId === undefined);
       await this.fleet.boot(instance);
       if (input.DeleteReplacedRootVolume === true && replaced !== undefined) {
         await this.storage.deleteVolume(replaced.VolumeId);
@@ -174,13 +189,20 @@ class RootVolumeReplacement {
     }
   }
 
-  /** The given volume, or a new one with the properties of the old. */
+  /**
+   * The given volume, or a new one with the properties of the old. Without a snapshot it is as at the launch, or as the
+   * image has it, which is the same here, because there is one image: a volume on which nothing has run yet.
+   */
   private async replacementVolume(
     instance: InstanceRecord,
     old: Attachment | undefined,
     input: ec2.CreateReplaceRootVolumeTaskCommandInput,
   ): Promise<VolumeRecord> {
-    if (input.VolumeId !== undefined) return this.store.volumes.get(input.VolumeId);
+    if (input.VolumeId !== undefined) {
+      const volume = this.store.volumes.get(input.VolumeId);
+      if (volume.State === "available") return volume;
+      throw new AwsError("IncorrectState", `The volume '${volume.VolumeId}' is not in the 'available' state.`);
+    }
     const current = this.store.volumes.get(old?.volumeId ?? "");
     const { volume, ready } = this.storage.createVolume({
       zone: instance.zone,

@@ -1,7 +1,4 @@
-/**
- * Security groups and their rules. Loopback stands for the network, so what comes in is not filtered. What goes out is:
- * an instance none of whose groups allows egress is on no network at all.
- */
+/** Security groups and their rules. `runtime/firewall.ts` tells what they do. */
 import type * as ec2 from "@aws-sdk/client-ec2";
 import { AwsError, type Cloud, type Operation } from "../../../core/definitions";
 import { parseCidr } from "../cidr";
@@ -41,8 +38,7 @@ type Revocation = Pick<
   "GroupId" | "IpPermissions" | "SecurityGroupRuleIds"
 >;
 
-/** `changed` hears of every change that may open or close an instance's way out. */
-export function securityGroupOperations(cloud: Cloud, changed: (groupId: string) => void): Operation[] {
+export function securityGroupOperations(cloud: Cloud): Operation[] {
   const store = cloud.stores.ec2;
   const onGroup = (action: string, id: string) =>
     onResource(cloud, action, "security-group", id, store.securityGroups.find(id));
@@ -61,7 +57,6 @@ export function securityGroupOperations(cloud: Cloud, changed: (groupId: string)
     for (const rule of wanted) refuseDuplicate(store, rule);
     const tags = tagsFor("security-group-rule", input.TagSpecifications) ?? [];
     const added = wanted.map((rule) => addRule(cloud, store, { ...rule, Tags: tags }));
-    changed(group.GroupId);
     return { Return: true, SecurityGroupRules: added };
   };
   const removeRules = (input: Revocation, egress: boolean): { Return: boolean } => {
@@ -72,7 +67,6 @@ export function securityGroupOperations(cloud: Cloud, changed: (groupId: string)
       throw new AwsError("InvalidPermission.NotFound", "The specified rule does not exist in this security group.");
     }
     for (const rule of [...named, ...described]) store.rules.delete(rule?.SecurityGroupRuleId ?? "");
-    changed(group.GroupId);
     return { Return: true };
   };
   return [

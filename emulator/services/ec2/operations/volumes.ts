@@ -2,7 +2,8 @@
 import type * as ec2 from "@aws-sdk/client-ec2";
 import { AwsError, type Cloud, type Operation } from "../../../core/definitions";
 import type { Disks } from "../runtime/disks";
-import type { Ec2Store, InstanceRecord, SnapshotRecord, VolumeRecord } from "../store";
+import type { Fleet } from "../runtime/fleet";
+import type { Attachment, Ec2Store, InstanceRecord, SnapshotRecord, VolumeRecord } from "../store";
 import {
   applyFilters,
   ec2Operation,
@@ -12,6 +13,7 @@ import {
   onResource,
   required,
   tagsFor,
+  userTags,
   withoutResource,
   type FilterTable,
 } from "../support";
@@ -25,6 +27,11 @@ const volumeFilters: FilterTable<VolumeRecord> = {
   "volume-type": ({ VolumeType }) => VolumeType,
   encrypted: ({ Encrypted }) => String(Encrypted),
   "attachment.instance-id": ({ Attachments }) => Attachments?.map(({ InstanceId }) => InstanceId),
+  "attachment.status": ({ Attachments }) => Attachments?.map(({ State }) => State),
+  "attachment.delete-on-termination": ({ Attachments }) =>
+    Attachments?.map(({ DeleteOnTermination }) => String(DeleteOnTermination)),
+  size: ({ Size }) => String(Size),
+  "create-time": ({ CreateTime }) => CreateTime?.toISOString(),
   "attachment.device": ({ Attachments }) => Attachments?.map(({ Device }) => Device),
 };
 
@@ -33,6 +40,10 @@ const snapshotFilters: FilterTable<SnapshotRecord> = {
   "volume-id": ({ VolumeId }) => VolumeId,
   status: ({ State }) => State,
   "owner-id": ({ OwnerId }) => OwnerId,
+  "volume-size": ({ VolumeSize }) => String(VolumeSize),
+  encrypted: ({ Encrypted }) => String(Encrypted),
+  progress: ({ Progress }) => Progress,
+  "start-time": ({ StartTime }) => StartTime?.toISOString(),
   description: ({ Description }) => Description,
 };
 
@@ -52,9 +63,16 @@ export interface VolumeOptions {
   readonly tags: ec2.Tag[];
 }
 
+interface SnapshotRequest {
+  readonly volume: VolumeRecord;
+  readonly description: string;
+  readonly tags: ec2.Tag[];
+}
+
 /** Makes volumes and snapshots, for the API and for those who make them on its behalf. */
 export class Storage {
   private readonly store: Ec2Store;
+  private readonly modifying = new Set<string>();
 
   constructor(
     private readonly cloud: Cloud,
@@ -67,7 +85,6 @@ export class Storage {
   createVolume(options: VolumeOptions, delayMs = 0): { readonly volume: VolumeRecord; readonly ready: Promise<void> } {
     const id = newId("vol");
     const type = options.type ?? "gp2";
-    const gp3 = type === "gp3";
     const volume = this.store.volumes.add(id, {
       VolumeId: id,
       Size: options.size,
@@ -76,8 +93,7 @@ export class Storage {
       State: "creating",
       CreateTime: this.cloud.clock.now(),
       VolumeType: type,
-      Iops: options.iops ?? (gp3 ? 3000 : Math.max(100, options.size * 3)),
-      Throughput: gp3 ? (options.throughput ?? 125) : undefined,
+      ...performanceOf(type, options.size, options),
       Encrypted: options.encrypted,
       KmsKeyId: options.encrypted ? (options.kmsKeyId ?? this.defaultKey()) : undefined,
       MultiAttachEnabled: false,
@@ -106,12 +122,29 @@ export class Storage {
     return volume;
   }
 
-  /** Copies the volume's contents before it returns; the snapshot completes later. */
-  async createSnapshot(volume: VolumeRecord, description: string, tags: ec2.Tag[]): Promise<SnapshotRecord> {
+  /**
+   * Copies the contents of all volumes before it returns; the snapshots complete later. When one fails, all of them do,
+   * as those of one `CreateSnapshots` do.
+   */
+  async createSnapshots(requests: readonly SnapshotRequest[]): Promise<SnapshotRecord[]> {
+    const snapshots = await Promise.all(requests.map((request) => this.startSnapshot(request)));
+    const completed = snapshots.map((snapshot) => this.complete(snapshot));
+    const work = Promise.all(completed).catch((error: unknown) => {
+      for (const snapshot of snapshots) {
+        snapshot.State = "error";
+        snapshot.StateMessage = error instanceof Error ? error.message : String(error);
+      }
+      throw error;
+    });
+    this.cloud.background(`complete ${snapshots.map(({ SnapshotId }) => SnapshotId).join(", ")}`, work);
+    return snapshots;
+  }
+
+  private async startSnapshot({ volume, description, tags }: SnapshotRequest): Promise<SnapshotRecord> {
     const id = newId("snap");
     const StartTime = this.cloud.clock.now();
     await this.disks.copy(volume.VolumeId, id);
-    const snapshot = this.store.snapshots.add(id, {
+    return this.store.snapshots.add(id, {
       SnapshotId: id,
       VolumeId: volume.VolumeId,
       VolumeSize: volume.Size,
@@ -125,15 +158,34 @@ export class Storage {
       StorageTier: "standard",
       Tags: tags,
     });
-    this.cloud.background(`complete ${id}`, this.complete(snapshot));
-    return snapshot;
   }
 
   private async complete(snapshot: SnapshotRecord): Promise<void> {
+    const { SnapshotId, VolumeId } = snapshot;
+    const fault = this.cloud.faults.at("ec2.snapshot", { snapshot: SnapshotId, volume: VolumeId });
+    if (fault?.kind === "hang") await fault.released;
     await this.cloud.clock.sleep(SNAPSHOT_MS);
+    if (fault?.kind === "fail") throw new Error(fault.message);
+    if (fault?.kind === "lie") await this.disks.empty(SnapshotId);
+    // Another one of its set may have failed.
+    if (snapshot.State !== "pending") return;
     snapshot.State = "completed";
     snapshot.Progress = "100%";
     snapshot.CompletionTime = this.cloud.clock.now();
+  }
+
+  /** Changes take a moment, and one volume one change at a time. */
+  modify(volume: VolumeRecord, changes: Partial<VolumeRecord>): void {
+    if (this.modifying.has(volume.VolumeId)) {
+      const message = `Volume ${volume.VolumeId} cannot be modified: a modification is in progress.`;
+      throw new AwsError("IncorrectModificationState", message);
+    }
+    this.modifying.add(volume.VolumeId);
+    const work = this.cloud.clock.sleep(VOLUME_MS).finally(() => {
+      this.modifying.delete(volume.VolumeId);
+      Object.assign(volume, changes);
+    });
+    this.cloud.background(`modify ${volume.VolumeId}`, work);
   }
 
   async deleteVolume(id: string): Promise<void> {
@@ -146,20 +198,34 @@ export class Storage {
     await this.disks.remove(id);
   }
 
-  attach(instance: InstanceRecord, volume: VolumeRecord, device: string, deleteOnTermination: boolean): void {
+  attach(
+    instance: InstanceRecord,
+    volume: VolumeRecord,
+    device: string,
+    deleteOnTermination: boolean,
+    state: Attachment["state"] = "attached",
+  ): void {
     const attachTime = this.cloud.clock.now();
-    instance.devices.set(device, { volumeId: volume.VolumeId, attachTime, deleteOnTermination });
+    instance.devices.set(device, { volumeId: volume.VolumeId, attachTime, deleteOnTermination, state });
     volume.State = "in-use";
     volume.Attachments = [
       {
         VolumeId: volume.VolumeId,
         InstanceId: instance.id,
         Device: device,
-        State: "attached",
+        State: state,
         AttachTime: attachTime,
         DeleteOnTermination: deleteOnTermination,
       },
     ];
+  }
+
+  setAttachmentState(instance: InstanceRecord, device: string, state: Attachment["state"]): void {
+    const attachment = instance.devices.get(device);
+    if (attachment === undefined) return;
+    attachment.state = state;
+    const [described] = this.store.volumes.find(attachment.volumeId)?.Attachments ?? [];
+    if (described !== undefined) described.State = state;
   }
 
   detach(instance: InstanceRecord, device: string): VolumeRecord | undefined {
@@ -177,7 +243,7 @@ export class Storage {
   }
 }
 
-export function volumeOperations(cloud: Cloud, storage: Storage): Operation[] {
+export function volumeOperations(cloud: Cloud, storage: Storage, fleet: Fleet): Operation[] {
   const store = cloud.stores.ec2;
   const onVolume = (action: string, id: string) => onResource(cloud, action, "volume", id, store.volumes.find(id));
   const onInstance = (action: string, id: string) =>
@@ -204,7 +270,7 @@ export function volumeOperations(cloud: Cloud, storage: Storage): Operation[] {
         ...(SnapshotId === undefined ? [] : [onSnapshot("CreateVolume", SnapshotId)]),
       ],
       handle: (input) =>
-        store.tokens.once(input.ClientToken, input, () => storage.requestVolume(volumeOptions(cloud, store, input))),
+        store.tokens.once("CreateVolume", input, () => storage.requestVolume(volumeOptions(cloud, input))),
     }),
     ec2Operation<ec2.DescribeVolumesCommandInput, ec2.DescribeVolumesCommandOutput>({
       name: "DescribeVolumes",
@@ -212,7 +278,7 @@ export function volumeOperations(cloud: Cloud, storage: Storage): Operation[] {
       authorize: withoutResource("DescribeVolumes"),
       handle: (input) => {
         const found = applyFilters(store.volumes.select(input.VolumeIds), input.Filters, volumeFilters);
-        const { items, NextToken } = onePage(found, input);
+        const { items, NextToken } = onePage(found, input, { ids: "volumesSet", given: input.VolumeIds });
         return { Volumes: items, NextToken };
       },
     }),
@@ -231,23 +297,11 @@ export function volumeOperations(cloud: Cloud, storage: Storage): Operation[] {
         return {};
       },
     }),
-    ec2Operation<ec2.AttachVolumeCommandInput, ec2.AttachVolumeCommandOutput>({
-      name: "AttachVolume",
-      honours: ["VolumeId", "InstanceId", "Device"],
-      authorize: ({ VolumeId = "", InstanceId = "" }) => [
-        onInstance("AttachVolume", InstanceId),
-        onVolume("AttachVolume", VolumeId),
-      ],
-      handle: (input) => attachVolume(store, storage, input),
-    }),
-    ec2Operation<ec2.DetachVolumeCommandInput, ec2.DetachVolumeCommandOutput>({
-      name: "DetachVolume",
-      honours: ["VolumeId", "InstanceId", "Device"],
-      authorize: ({ VolumeId = "", InstanceId }) => [
-        ...(InstanceId === undefined ? [] : [onInstance("DetachVolume", InstanceId)]),
-        onVolume("DetachVolume", VolumeId),
-      ],
-      handle: (input) => detachVolume(store, storage, input),
+    ec2Operation<ec2.ModifyVolumeCommandInput, ec2.ModifyVolumeCommandOutput>({
+      name: "ModifyVolume",
+      honours: ["VolumeId", "Size", "VolumeType", "Iops", "Throughput"],
+      authorize: ({ VolumeId = "" }) => [onVolume("ModifyVolume", VolumeId)],
+      handle: (input) => ({ VolumeModification: modifyVolume(cloud, storage, input) }),
     }),
     ec2Operation<ec2.CreateSnapshotCommandInput, ec2.CreateSnapshotCommandOutput>({
       name: "CreateSnapshot",
@@ -258,7 +312,9 @@ export function volumeOperations(cloud: Cloud, storage: Storage): Operation[] {
       ],
       handle: async ({ VolumeId, Description, TagSpecifications }) => {
         const volume = store.volumes.get(required(VolumeId, "VolumeId"));
-        return storage.createSnapshot(volume, Description ?? "", tagsFor("snapshot", TagSpecifications) ?? []);
+        const tags = tagsFor("snapshot", TagSpecifications) ?? [];
+        const [snapshot] = await storage.createSnapshots([{ volume, description: Description ?? "", tags }]);
+        return snapshot ?? {};
       },
     }),
     ec2Operation<ec2.CreateSnapshotsCommandInput, ec2.CreateSnapshotsCommandOutput>({
@@ -280,7 +336,7 @@ export function volumeOperations(cloud: Cloud, storage: Storage): Operation[] {
           ...onNewResource(cloud, "CreateSnapshots", "snapshot", TagSpecifications),
         ];
       },
-      handle: (input) => createSnapshots(store, storage, input),
+      handle: (input) => createSnapshots(store, storage, fleet, input),
     }),
     ec2Operation<ec2.DescribeSnapshotsCommandInput, ec2.DescribeSnapshotsCommandOutput>({
       name: "DescribeSnapshots",
@@ -290,7 +346,8 @@ export function volumeOperations(cloud: Cloud, storage: Storage): Operation[] {
         const owned =
           input.OwnerIds === undefined || ["self", cloud.account].some((id) => input.OwnerIds?.includes(id));
         const selected = owned ? store.snapshots.select(input.SnapshotIds) : [];
-        const { items, NextToken } = onePage(applyFilters(selected, input.Filters, snapshotFilters), input);
+        const found = applyFilters(selected, input.Filters, snapshotFilters);
+        const { items, NextToken } = onePage(found, input, { ids: "snapshotSet", given: input.SnapshotIds });
         return { Snapshots: items, NextToken };
       },
     }),
@@ -306,7 +363,9 @@ export function volumeOperations(cloud: Cloud, storage: Storage): Operation[] {
   ];
 }
 
-function volumeOptions(cloud: Cloud, store: Ec2Store, input: ec2.CreateVolumeCommandInput): VolumeOptions {
+/** What a request for a volume means, checked: for `CreateVolume`, and for the block devices of a launch. */
+export function volumeOptions(cloud: Cloud, input: ec2.CreateVolumeCommandInput): VolumeOptions {
+  const store = cloud.stores.ec2;
   const zone = required(input.AvailabilityZone, "AvailabilityZone");
   if (!zones(cloud).includes(zone)) {
     throw new AwsError("InvalidZone.NotFound", `The zone '${zone}' does not exist.`);
@@ -319,65 +378,140 @@ function volumeOptions(cloud: Cloud, store: Ec2Store, input: ec2.CreateVolumeCom
   if (size === undefined)
     throw new AwsError("MissingParameter", "The request must contain the parameter size or snapshotId");
   if (snapshot !== undefined && size < snapshot.VolumeSize) {
-    throw new AwsError(
-      "InvalidParameterValue",
-      `The volume size ${size} is smaller than the snapshot's ${snapshot.VolumeSize}`,
-    );
+    const message = `The size of a volume must be equal to or larger than the size of its snapshot (${snapshot.VolumeSize} GiB)`;
+    throw new AwsError("InvalidParameterValue", message);
   }
+  const type = input.VolumeType ?? "gp2";
+  checkPerformance(type, size, input);
+  checkEncryption(input, snapshot);
   return {
     zone,
     size,
     snapshotId: snapshot?.SnapshotId,
-    type: input.VolumeType,
+    type,
     iops: input.Iops,
     throughput: input.Throughput,
     encrypted: input.Encrypted === true || snapshot?.Encrypted === true,
-    kmsKeyId: input.KmsKeyId ?? snapshot?.KmsKeyId,
+    kmsKeyId: keyArn(cloud, input.KmsKeyId) ?? snapshot?.KmsKeyId,
     tags: tagsFor("volume", input.TagSpecifications) ?? [],
   };
 }
 
-function attachVolume(store: Ec2Store, storage: Storage, input: ec2.AttachVolumeCommandInput): ec2.VolumeAttachment {
-  const volume = store.volumes.get(required(input.VolumeId, "VolumeId"));
-  const instance = store.instances.get(required(input.InstanceId, "InstanceId"));
-  const device = required(input.Device, "Device");
-  if (volume.State !== "available") {
-    throw new AwsError("IncorrectState", `${volume.VolumeId} is not 'available'.`);
-  }
-  if (volume.AvailabilityZone !== instance.zone) {
-    const message = `The volume '${volume.VolumeId}' is not in the same availability zone as instance '${instance.id}'`;
-    throw new AwsError("InvalidVolume.ZoneMismatch", message);
-  }
-  if (instance.state !== "running" && instance.state !== "stopped") {
-    throw new AwsError("IncorrectState", `Instance '${instance.id}' is not 'running'.`);
-  }
-  if (instance.devices.has(device)) {
-    const message = `Invalid value '${device}' for unixDevice. Attachment point ${device} is already in use`;
-    throw new AwsError("InvalidParameterValue", message);
-  }
-  storage.attach(instance, volume, device, false);
-  return { ...volume.Attachments?.[0], State: "attaching" };
+interface VolumeLimits {
+  /** In GiB. */
+  readonly size: readonly [number, number];
+  readonly iops?: readonly [number, number];
+  /** In MiB/s. */
+  readonly throughput?: readonly [number, number];
 }
 
-function detachVolume(store: Ec2Store, storage: Storage, input: ec2.DetachVolumeCommandInput): ec2.VolumeAttachment {
-  const volume = store.volumes.get(required(input.VolumeId, "VolumeId"));
-  const [attachment] = volume.Attachments ?? [];
-  if (attachment === undefined || (input.InstanceId ?? attachment.InstanceId) !== attachment.InstanceId) {
-    throw new AwsError("IncorrectState", `Volume '${volume.VolumeId}' is in the 'available' state.`);
+/** "Amazon EBS volume types", Amazon EBS User Guide; `CreateVolume`, Amazon EC2 API Reference. */
+const VOLUME_LIMITS: Readonly<Record<ec2.VolumeType, VolumeLimits>> = {
+  gp2: { size: [1, 16_384] },
+  gp3: { size: [1, 65_536], iops: [3_000, 80_000], throughput: [125, 2_000] },
+  io1: { size: [4, 16_384], iops: [100, 64_000] },
+  io2: { size: [4, 65_536], iops: [100, 256_000] },
+  sc1: { size: [125, 16_384] },
+  st1: { size: [125, 16_384] },
+  standard: { size: [1, 1_024] },
+};
+
+function checkPerformance(type: ec2.VolumeType, size: number, input: ec2.CreateVolumeCommandInput): void {
+  const limits = VOLUME_LIMITS[type];
+  if (limits === undefined)
+    throw new AwsError("UnknownVolumeType", `Unsupported volume type '${type}' for volume creation.`);
+  if (input.Iops === undefined && (type === "io1" || type === "io2")) {
+    throw new AwsError("MissingParameter", `The parameter iops must be specified for ${type} volumes.`);
   }
-  const instance = store.instances.get(attachment.InstanceId ?? "");
-  const device = attachment.Device ?? "";
-  if (device === instance.rootDeviceName && instance.state !== "stopped") {
-    const message = `Unable to detach root volume '${volume.VolumeId}' from instance '${instance.id}'`;
-    throw new AwsError("OperationNotPermitted", message);
+  const wanted = [
+    ["size", size, limits.size],
+    ["iops", input.Iops, limits.iops],
+    ["throughput", input.Throughput, limits.throughput],
+  ] as const;
+  for (const [name, value, range] of wanted) {
+    if (value === undefined) continue;
+    if (range === undefined) {
+      throw new AwsError("InvalidParameterCombination", `The parameter ${name} is not supported for ${type} volumes.`);
+    }
+    const [least, most] = range;
+    if (value >= least && value <= most) continue;
+    const message = `Volume ${name} of ${value} is not valid for ${type} volumes: it must be between ${least} and ${most}.`;
+    throw new AwsError("InvalidParameterValue", message);
   }
-  storage.detach(instance, device);
-  return { ...attachment, State: "detaching" };
+}
+
+function checkEncryption({ Encrypted, KmsKeyId }: ec2.CreateVolumeCommandInput, snapshot?: SnapshotRecord): void {
+  if (Encrypted === false && snapshot?.Encrypted === true) {
+    const message = "The encrypted flag cannot be set to false when creating a volume from an encrypted snapshot.";
+    throw new AwsError("InvalidParameter", message);
+  }
+  if (KmsKeyId !== undefined && Encrypted !== true) {
+    const message = `The parameter KmsKeyId requires the parameter Encrypted to be set.`;
+    throw new AwsError("InvalidParameterDependency", message);
+  }
+}
+
+/** Volumes show the ARN of their key, however it was named. */
+function keyArn(cloud: Cloud, key: string | undefined): string | undefined {
+  if (key === undefined || key.startsWith("arn:")) return key;
+  const name = key.startsWith("alias/") ? key : `key/${key}`;
+  return `arn:${cloud.partition}:kms:${cloud.region}:${cloud.account}:${name}`;
+}
+
+/** The new figures show as soon as the modification is under way. One at a time. */
+function modifyVolume(cloud: Cloud, storage: Storage, input: ec2.ModifyVolumeCommandInput): ec2.VolumeModification {
+  const volume = cloud.stores.ec2.volumes.get(required(input.VolumeId, "VolumeId"));
+  if (volume.State !== "available" && volume.State !== "in-use") {
+    throw new AwsError("IncorrectState", `Volume '${volume.VolumeId}' is in the '${volume.State ?? ""}' state.`);
+  }
+  const { Size = volume.Size, VolumeType = volume.VolumeType ?? "gp2", Iops, Throughput } = input;
+  if (Size < volume.Size) {
+    const message = `New size cannot be smaller than existing size ${volume.Size} GiB`;
+    throw new AwsError("InvalidParameterValue", message);
+  }
+  checkPerformance(VolumeType, Size, input);
+  const same = VolumeType === volume.VolumeType;
+  const kept = same ? { iops: volume.Iops, throughput: volume.Throughput } : {};
+  const target = performanceOf(VolumeType, Size, {
+    iops: Iops ?? (VolumeType === "gp2" ? undefined : kept.iops),
+    throughput: Throughput ?? kept.throughput,
+  });
+  const { Size: OriginalSize, VolumeType: OriginalVolumeType, Iops: OriginalIops } = volume;
+  const OriginalThroughput = volume.Throughput;
+  storage.modify(volume, { Size, VolumeType, ...target });
+  return {
+    VolumeId: volume.VolumeId,
+    ModificationState: "modifying",
+    Progress: 0,
+    StartTime: cloud.clock.now(),
+    OriginalSize,
+    OriginalVolumeType,
+    OriginalIops,
+    OriginalThroughput,
+    OriginalMultiAttachEnabled: false,
+    TargetSize: Size,
+    TargetVolumeType: VolumeType,
+    TargetIops: target.Iops,
+    TargetThroughput: target.Throughput,
+    TargetMultiAttachEnabled: false,
+  };
+}
+
+/** What a volume of that type and size has when nothing else is said. */
+function performanceOf(
+  type: ec2.VolumeType,
+  size: number,
+  { iops, throughput }: { iops?: number | undefined; throughput?: number | undefined },
+): Pick<ec2.Volume, "Iops" | "Throughput"> {
+  if (type === "gp3") return { Iops: iops ?? 3_000, Throughput: throughput ?? 125 };
+  if (type === "gp2") return { Iops: Math.min(16_000, Math.max(100, size * 3)), Throughput: undefined };
+  return { Iops: iops, Throughput: undefined };
 }
 
 async function createSnapshots(
   store: Ec2Store,
   storage: Storage,
+  fleet: Fleet,
   input: ec2.CreateSnapshotsCommandInput,
 ): Promise<{ Snapshots: ec2.SnapshotInfo[] }> {
   const specification = required(input.InstanceSpecification, "InstanceSpecification");
@@ -389,17 +523,25 @@ async function createSnapshots(
     );
   }
   const excluded = new Set(specification.ExcludeDataVolumeIds ?? []);
+  const attached = new Set([...instance.devices.values()].map(({ volumeId }) => volumeId));
+  const root = instance.devices.get(instance.rootDeviceName)?.volumeId ?? "";
+  const foreign = [...excluded].find((id) => !attached.has(id) || id === root);
+  if (foreign !== undefined) {
+    const message = `The volume '${foreign}' is not a data volume of instance '${instance.id}'.`;
+    throw new AwsError("InvalidParameterValue", message);
+  }
   const devices = [...instance.devices].filter(([device, { volumeId }]) =>
     device === instance.rootDeviceName ? specification.ExcludeBootVolume !== true : !excluded.has(volumeId),
   );
   const tags = tagsFor("snapshot", input.TagSpecifications) ?? [];
-  const taken = await Promise.all(
-    devices.map(async ([, { volumeId }]) => {
-      const volume = store.volumes.get(volumeId);
-      const copied = input.CopyTagsFromSource === "volume" ? (volume.Tags ?? []) : [];
-      return storage.createSnapshot(volume, input.Description ?? "", [...copied, ...tags]);
-    }),
-  );
+  const requests = devices.map(([, { volumeId }]) => {
+    const volume = store.volumes.get(volumeId);
+    const copied = input.CopyTagsFromSource === "volume" ? userTags(volume) : [];
+    const own = copied.filter(({ Key }) => !tags.some((tag) => tag.Key === Key));
+    return { volume, description: input.Description ?? "", tags: [...own, ...tags] };
+  });
+  // One moment for all volumes: nothing is written to one after another has been copied.
+  const taken = await fleet.whileStill(instance.id, () => storage.createSnapshots(requests));
   return { Snapshots: taken.map(describeTaken) };
 }
 

@@ -8,9 +8,8 @@ import type {
   ResourceState,
 } from "../../../core/definitions";
 import { amount, block, compact, flag, required, text, unless } from "../../properties";
-import { eventually, listChanges, refuseChanges, resourceState, tagSpecification, texts, updateTags } from "./support";
+import { eventually, listChanges, resourceState, tagSpecification, texts, updateTags } from "./support";
 
-const TYPE = "aws:ec2/instance:Instance";
 const NOT_FOUND = ["InvalidInstanceID.NotFound"];
 
 function replaces(argument: string): InputRule {
@@ -18,26 +17,27 @@ function replaces(argument: string): InputRule {
 }
 
 const instance: ResourceDefinition = {
-  type: TYPE,
+  type: "aws:ec2/instance:Instance",
   inputs: {
     ami: replaces("ami"),
-    instanceType: {},
+    instanceType: { fixed: "ModifyInstanceAttribute.InstanceType" },
     subnetId: replaces("subnet_id"),
     associatePublicIpAddress: replaces("associate_public_ip_address"),
     vpcSecurityGroupIds: {},
-    iamInstanceProfile: {},
-    metadataOptions: {},
-    rootBlockDevice: {},
-    userData: {},
-    userDataBase64: {},
+    iamInstanceProfile: { fixed: "ReplaceIamInstanceProfileAssociation" },
+    metadataOptions: { fixed: "ModifyInstanceMetadataOptions" },
+    rootBlockDevice: { fixed: "ModifyVolume" },
+    userData: { fixed: "ModifyInstanceAttribute.UserData" },
+    userDataBase64: { fixed: "ModifyInstanceAttribute.UserData" },
     userDataReplaceOnChange: {},
     disableApiTermination: {},
     tags: {},
-    volumeTags: {},
+    volumeTags: { fixed: "CreateTags on its volumes" },
   },
   create: async (inputs, context) => {
     const { Instances = [] } = await context.send(new ec2.RunInstancesCommand(runRequest(inputs)));
     const id = Instances[0]?.InstanceId ?? "";
+    context.made(id);
     await eventually(context, `The start of ${id}`, async () => {
       const found = await describe(id, context);
       if (found?.State?.Name === "terminated") {
@@ -51,16 +51,6 @@ const instance: ResourceDefinition = {
   },
   read: (id, state, context) => instanceState(id, state, context),
   update: async (id, news, olds, context) => {
-    const fixed = [
-      "instanceType",
-      "iamInstanceProfile",
-      "metadataOptions",
-      "rootBlockDevice",
-      "userData",
-      "userDataBase64",
-      "volumeTags",
-    ];
-    refuseChanges(TYPE, fixed, given(news, fixed), given(olds, fixed, news));
     await updateGroups(id, news, olds, context);
     const protect = flag(news, "disableApiTermination") ?? false;
     if (protect !== (flag(olds, "disableApiTermination") ?? false)) {
@@ -82,17 +72,6 @@ const instance: ResourceDefinition = {
     );
   },
 };
-
-/** What the program gave, of these inputs; of a block, only the members that the program gives now. */
-function given(properties: Properties, names: readonly string[], shape: Properties = properties): Properties {
-  const entries = names.map((name) => {
-    const members = block(shape, name);
-    if (members === undefined) return [name, shape[name] === undefined ? undefined : properties[name]];
-    const values = block(properties, name) ?? {};
-    return [name, Object.fromEntries(Object.keys(members).map((member) => [member, values[member]]))];
-  });
-  return Object.fromEntries(entries) as Properties;
-}
 
 function runRequest(inputs: Properties): ec2.RunInstancesCommandInput {
   const publicIp = flag(inputs, "associatePublicIpAddress");

@@ -9,7 +9,7 @@ import type {
   ResourceState,
 } from "../../../core/definitions";
 import { blocks, compact, flag, required, text, unless } from "../../properties";
-import { listChanges, refuseChanges, resourceState, tagSpecification, texts, updateTags } from "./support";
+import { listChanges, resourceState, tagSpecification, texts, updateTags } from "./support";
 
 /** Where the provider's documentation says that a change makes a new resource. */
 function replaces(resource: string, argument: string): InputRule {
@@ -20,7 +20,7 @@ const vpc: ResourceDefinition = {
   type: "aws:ec2/vpc:Vpc",
   inputs: {
     cidrBlock: replaces("vpc", "cidr_block"),
-    instanceTenancy: { default: "default" },
+    instanceTenancy: { default: "default", fixed: "ModifyVpcTenancy" },
     enableDnsSupport: { default: true },
     enableDnsHostnames: {},
     tags: {},
@@ -34,12 +34,12 @@ const vpc: ResourceDefinition = {
       }),
     );
     const id = Vpc?.VpcId ?? "";
+    context.made(id);
     await setDns(id, inputs, {}, context);
     return vpcState(id, inputs, context);
   },
   read: (id, state, context) => unless(["InvalidVpcID.NotFound"], vpcState(id, state, context)),
   update: async (id, news, olds, context) => {
-    refuseChanges("aws:ec2/vpc:Vpc", ["instanceTenancy"], news, olds);
     await setDns(id, news, olds, context);
     await updateTags(id, news, olds, context);
     return vpcState(id, news, context);
@@ -101,6 +101,7 @@ const subnet: ResourceDefinition = {
       }),
     );
     const id = Subnet?.SubnetId ?? "";
+    context.made(id);
     await setPublicIp(id, inputs, {}, context);
     return subnetState(id, inputs, context);
   },
@@ -148,19 +149,21 @@ const internetGateway: ResourceDefinition = {
     const TagSpecifications = tagSpecification("internet-gateway", inputs);
     const { InternetGateway } = await context.send(new ec2.CreateInternetGatewayCommand({ TagSpecifications }));
     const id = InternetGateway?.InternetGatewayId ?? "";
+    context.made(id);
     await moveGateway(id, undefined, text(inputs, "vpcId"), context);
     return gatewayState(id, inputs, context);
   },
   read: (id, state, context) => unless(["InvalidInternetGatewayID.NotFound"], gatewayState(id, state, context)),
   update: async (id, news, olds, context) => {
-    await moveGateway(id, text(olds, "vpcId"), text(news, "vpcId"), context);
+    // A gateway that is attached to none has an empty one.
+    await moveGateway(id, text(olds, "vpcId") || undefined, text(news, "vpcId"), context);
     await updateTags(id, news, olds, context);
     return gatewayState(id, news, context);
   },
   delete: async (id, state, context) => {
     await unless(
       ["Gateway.NotAttached", "InvalidInternetGatewayID.NotFound"],
-      moveGateway(id, text(state, "vpcId"), undefined, context),
+      moveGateway(id, text(state, "vpcId") || undefined, undefined, context),
     );
     const command = new ec2.DeleteInternetGatewayCommand({ InternetGatewayId: id });
     await unless(["InvalidInternetGatewayID.NotFound"], context.send(command));
@@ -194,6 +197,7 @@ const eip: ResourceDefinition = {
     const { AllocationId = "" } = await context.send(
       new ec2.AllocateAddressCommand({ Domain: "vpc", TagSpecifications }),
     );
+    context.made(AllocationId);
     return addressState(AllocationId, inputs, context);
   },
   read: (id, state, context) => unless(["InvalidAllocationID.NotFound"], addressState(id, state, context)),
@@ -240,8 +244,10 @@ const natGateway: ResourceDefinition = {
         TagSpecifications: tagSpecification("natgateway", inputs),
       }),
     );
-    const state = await natState(NatGateway?.NatGatewayId ?? "", inputs, context);
-    if (state === undefined) throw new Error("The NAT gateway is gone");
+    const id = NatGateway?.NatGatewayId ?? "";
+    context.made(id);
+    const state = await natState(id, inputs, context);
+    if (state === undefined) throw new Error(`NAT gateway ${id} is gone`);
     return state;
   },
   read: (id, state, context) => natState(id, state, context),
@@ -288,6 +294,7 @@ const routeTable: ResourceDefinition = {
       }),
     );
     const id = RouteTable?.RouteTableId ?? "";
+    context.made(id);
     await changeRoutes(id, [], blocks(inputs, "routes"), context);
     return routeTableState(id, inputs, context);
   },
@@ -346,15 +353,15 @@ const route: ResourceDefinition = {
   inputs: {
     routeTableId: replaces("route", "route_table_id"),
     destinationCidrBlock: replaces("route", "destination_cidr_block"),
-    // In place with ReplaceRoute; made anew here, to the same effect.
-    gatewayId: { replaceOn: "the emulator has no ReplaceRoute" },
-    natGatewayId: { replaceOn: "the emulator has no ReplaceRoute" },
+    gatewayId: { fixed: "ReplaceRoute" },
+    natGatewayId: { fixed: "ReplaceRoute" },
   },
   create: async (inputs, context) => {
     const RouteTableId = required(inputs, "routeTableId");
     const DestinationCidrBlock = required(inputs, "destinationCidrBlock");
     const target = { GatewayId: text(inputs, "gatewayId"), NatGatewayId: text(inputs, "natGatewayId") };
     await context.send(new ec2.CreateRouteCommand({ RouteTableId, DestinationCidrBlock, ...target }));
+    context.made(routeId(RouteTableId, DestinationCidrBlock));
     const state = await routeState(inputs, context);
     if (state === undefined) throw new Error(`The route to ${DestinationCidrBlock} is gone`);
     return state;
@@ -384,8 +391,11 @@ async function routeState(given: Properties, context: ResourceContext): Promise<
     instanceOwnerId: "",
     networkInterfaceId: "",
   });
-  const id = `r-${tableId}${checksum(destination)}`;
-  return { id, outputs: { ...given, ...described, region: context.cloud.region } };
+  return { id: routeId(tableId, destination), outputs: { ...given, ...described, region: context.cloud.region } };
+}
+
+function routeId(tableId: string, destination: string): string {
+  return `r-${tableId}${checksum(destination)}`;
 }
 
 /** The provider's id of a route ends with a checksum of its destination; any function of it will do. */
@@ -396,7 +406,7 @@ function checksum(destination: string): number {
 const routeTableAssociation: ResourceDefinition = {
   type: "aws:ec2/routeTableAssociation:RouteTableAssociation",
   inputs: {
-    routeTableId: { replaceOn: "the emulator has no ReplaceRouteTableAssociation" },
+    routeTableId: { fixed: "ReplaceRouteTableAssociation" },
     subnetId: replaces("route_table_association", "subnet_id"),
   },
   create: async (inputs, context) => {
@@ -441,7 +451,9 @@ const vpcEndpoint: ResourceDefinition = {
         TagSpecifications: tagSpecification("vpc-endpoint", inputs),
       }),
     );
-    return endpointState(VpcEndpoint?.VpcEndpointId ?? "", inputs, context);
+    const id = VpcEndpoint?.VpcEndpointId ?? "";
+    context.made(id);
+    return endpointState(id, inputs, context);
   },
   read: (id, state, context) => unless(["InvalidVpcEndpointId.NotFound"], endpointState(id, state, context)),
   update: async (id, news, olds, context) => {

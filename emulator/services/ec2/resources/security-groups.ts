@@ -8,7 +8,7 @@ import type {
   ResourceState,
 } from "../../../core/definitions";
 import { amount, blocks, compact, flag, required, text, unless } from "../../properties";
-import { listChanges, refuseChanges, resourceState, tagSpecification, texts, updateTags } from "./support";
+import { listChanges, resourceState, tagSpecification, texts, updateTags } from "./support";
 
 type Direction = "ingress" | "egress";
 
@@ -36,6 +36,7 @@ const securityGroup: ResourceDefinition = {
         TagSpecifications: tagSpecification("security-group", inputs),
       }),
     );
+    context.made(GroupId);
     // The provider takes away the rule that AWS gives to every new group.
     await revoke(GroupId, "egress", [{ IpProtocol: "-1", IpRanges: [{ CidrIp: "0.0.0.0/0" }] }], context);
     for (const direction of ["ingress", "egress"] as const) {
@@ -202,10 +203,10 @@ function ruleResource(type: string, resource: string, direction: Direction): Res
   const notFound = ["InvalidSecurityGroupRuleId.NotFound"];
   const inputs: Record<string, InputRule> = {
     securityGroupId: { replaceOn: `registry.terraform.io ${resource}: security_group_id, Forces new resource` },
-    description: {},
+    description: { fixed: "ModifySecurityGroupRules" },
     tags: {},
   };
-  for (const name of RULE_INPUTS) inputs[name] = {};
+  for (const name of RULE_INPUTS) inputs[name] = { fixed: "ModifySecurityGroupRules" };
   return {
     type,
     inputs,
@@ -219,11 +220,12 @@ function ruleResource(type: string, resource: string, direction: Direction): Res
         direction === "ingress"
           ? await context.send(new ec2.AuthorizeSecurityGroupIngressCommand(request))
           : await context.send(new ec2.AuthorizeSecurityGroupEgressCommand(request));
-      return ruleState(SecurityGroupRules[0]?.SecurityGroupRuleId ?? "", given, context);
+      const id = SecurityGroupRules[0]?.SecurityGroupRuleId ?? "";
+      context.made(id);
+      return ruleState(id, given, context);
     },
     read: (id, state, context) => unless(notFound, ruleState(id, state, context)),
     update: async (id, news, olds, context) => {
-      refuseChanges(type, [...RULE_INPUTS, "description"], news, olds);
       await updateTags(id, news, olds, context);
       return ruleState(id, news, context);
     },

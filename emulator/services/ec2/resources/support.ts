@@ -6,7 +6,7 @@ import {
   type Tag,
   type TagSpecification,
 } from "@aws-sdk/client-ec2";
-import { notImplemented, type Properties, type ResourceContext, type ResourceState } from "../../../core/definitions";
+import type { Properties, ResourceContext, ResourceState } from "../../../core/definitions";
 import { tagChanges, tagOutputs, tagPairs } from "../../properties";
 import { ec2Arn } from "../support";
 
@@ -38,12 +38,6 @@ export function resourceState(
 ): ResourceState {
   const arn = type === undefined ? {} : { arn: ec2Arn(cloud, type, id), ownerId: cloud.account };
   return { id, outputs: { ...given, ...described, ...arn, ...tagOutputs(given, tags), region: cloud.region } };
-}
-
-/** Refuses, by name, a change that EC2 could make in place and the emulator does not. */
-export function refuseChanges(type: string, names: readonly string[], news: Properties, olds: Properties): void {
-  const changed = names.find((name) => JSON.stringify(news[name]) !== JSON.stringify(olds[name]));
-  if (changed !== undefined) throw notImplemented(`an update of ${type}.${changed}`);
 }
 
 export function texts(properties: Properties, name: string): string[] {

@@ -1,6 +1,7 @@
 /**
- * Volumes and snapshots as folders. A volume is a folder with the places of a root file system that outlive a reboot
- * (`volumePlaces`); a snapshot is a copy of it, taken before the request is answered: its point in time.
+ * Volumes and snapshots as folders. A root volume is a folder with the places of a root file system that outlive a
+ * reboot (`volumePlaces`), a data volume is a folder with what is in it; a snapshot is a copy of either, taken before
+ * the request is answered: its point in time.
  */
 import { execFile } from "node:child_process";
 import * as fs from "node:fs/promises";
@@ -26,6 +27,11 @@ export class Disks {
       await this.remove(to);
       throw new Error(`Cannot copy ${from} to ${to}: ${problem}`);
     }
+  }
+
+  async empty(id: string): Promise<void> {
+    await this.remove(id);
+    await this.create(id);
   }
 
   async remove(id: string): Promise<void> {

@@ -4,31 +4,39 @@ import { createWriteStream } from "node:fs";
 import * as path from "node:path";
 import { AwsError, type Cloud, type Principal } from "../../../core/definitions";
 import type { Machine } from "../../../machines/machine";
-import { bootMachine } from "../../../machines/namespaces";
+import { bootMachine, METADATA_ADDRESS } from "../../../machines/namespaces";
 import type { InstanceRecord } from "../store";
 import type { Disks } from "./disks";
+import { Firewall } from "./firewall";
 import { MetadataServer } from "./metadata";
 
 interface Running {
   readonly machine: Machine;
   readonly metadata: MetadataServer;
-  readonly network: boolean;
   readonly bootTime: Date;
+  /** A volume that /etc/fstab asks for is missing: nothing was started, and nobody can get in, as on AWS. */
+  emergency: boolean;
 }
+
+const POLL_MS = 50;
 
 /** Where cloud-init notes for which instance it has run. */
 const CLOUD_INIT = "var/lib/cloud";
 
 export class Fleet {
   private readonly running = new Map<string, Running>();
+  /** When each was last up, before it went down. */
+  private readonly lastSeen = new Map<string, Date>();
   private readonly queues = new Map<string, Promise<unknown>>();
   private closed = false;
+  readonly firewall: Firewall;
 
   constructor(
     private readonly cloud: Cloud,
     private readonly disks: Disks,
     private readonly directory: string,
   ) {
+    this.firewall = new Firewall(cloud, (id) => this.machine(id)?.ports ?? []);
     cloud.onClose(() => this.close());
     // A database that was created since an instance booted has a name that the instance must find.
     const end = cloud.listen(() => this.refreshHosts());
@@ -52,16 +60,17 @@ export class Fleet {
     return machine?.running === true ? machine : undefined;
   }
 
-  /** When the instance booted, if it runs and can reach the network. */
+  /** When the instance booted, if it runs and can reach AWS. */
   onlineSince(id: string): Date | undefined {
     const running = this.running.get(id);
-    return running?.machine.running === true && running.network ? running.bootTime : undefined;
+    const groups = this.cloud.stores.ec2.instances.find(id)?.securityGroupIds ?? [];
+    const online = running?.machine.running === true && !running.emergency && this.firewall.reachesAws(groups);
+    return online ? running.bootTime : undefined;
   }
 
-  /** Whether the running machine has the network that its security groups allow. */
-  isNetworkCurrent(instance: InstanceRecord): boolean {
-    const running = this.running.get(instance.id);
-    return running === undefined || running.network === this.allowedNetwork(instance);
+  /** When an instance that does not run now was last up. */
+  lastUp(id: string): Date | undefined {
+    return this.lastSeen.get(id);
   }
 
   refreshHosts(): void {
@@ -81,8 +90,7 @@ export class Fleet {
     const volume = this.disks.folder(root.volumeId);
     const userData = decodeUserData(instance.userData);
     const metadata = new MetadataServer(this.cloud, instance, userData, this.principal(instance));
-    const endpoint = await metadata.listen();
-    const network = this.allowedNetwork(instance);
+    const place = await metadata.listen();
     const directory = path.join(this.directory, instance.id);
     await fs.mkdir(directory, { recursive: true });
     try {
@@ -91,10 +99,18 @@ export class Fleet {
         directory,
         volume,
         hosts: this.cloud.network.hosts(),
-        network,
-        environment: this.environment(endpoint),
+        network: this.firewall.forInstance(instance, place),
+        environment: this.environment(),
       });
-      this.running.set(instance.id, { machine, metadata, network, bootTime: this.cloud.clock.now() });
+      const running = { machine, metadata, bootTime: this.cloud.clock.now(), emergency: false };
+      this.running.set(instance.id, running);
+      for (const [device, { volumeId, state }] of instance.devices) {
+        // What is attaching comes by itself.
+        if (device === instance.rootDeviceName || state === "attaching") continue;
+        await machine.attach(deviceName(device), this.disks.folder(volumeId));
+      }
+      running.emergency = !(await mountVolumes(machine, volume));
+      if (running.emergency) return;
       await startUnits(machine, volume);
       await this.startUserData(instance, machine, volume, userData);
     } catch (error) {
@@ -104,11 +120,37 @@ export class Fleet {
     }
   }
 
+  /** Does something while nothing on the instance moves, if it runs. */
+  async whileStill<T>(id: string, work: () => Promise<T>): Promise<T> {
+    const machine = this.machine(id);
+    return machine === undefined ? work() : machine.paused(work);
+  }
+
+  /** Shows the volume in the instance, if that runs. */
+  async attachDevice(id: string, device: string, volumeId: string): Promise<void> {
+    await this.machine(id)?.attach(deviceName(device), this.disks.folder(volumeId));
+  }
+
+  /** Whether the volume is mounted in the running instance. */
+  isMounted(id: string, device: string): boolean {
+    return this.machine(id)?.isMounted(deviceName(device)) ?? false;
+  }
+
+  /** Resolves when the volume is not mounted in the instance any more; that may be never. */
+  async untilUnmounted(id: string, device: string): Promise<void> {
+    while (this.isMounted(id, device)) await this.cloud.clock.sleep(POLL_MS);
+  }
+
+  async detachDevice(id: string, device: string): Promise<void> {
+    await this.machine(id)?.detach(deviceName(device));
+  }
+
   /** Ends everything that runs on the instance, as pulling the plug would. */
   async halt(id: string): Promise<void> {
     const running = this.running.get(id);
     if (running === undefined) return;
     this.running.delete(id);
+    if (!running.emergency) this.lastSeen.set(id, this.cloud.clock.now());
     await running.machine.stop();
     await running.metadata.close();
   }
@@ -117,10 +159,6 @@ export class Fleet {
     this.closed = true;
     await Promise.all(this.queues.values());
     await Promise.all([...this.running.keys()].map((id) => this.halt(id)));
-  }
-
-  private allowedNetwork({ securityGroupIds }: InstanceRecord): boolean {
-    return this.cloud.stores.ec2.allowsEgress(securityGroupIds);
   }
 
   private principal({ id, profile }: InstanceRecord): Principal | undefined {
@@ -133,12 +171,12 @@ export class Fleet {
     }
   }
 
-  private environment(metadataEndpoint: string): Record<string, string> {
+  private environment(): Record<string, string> {
     return {
       AWS_ENDPOINT_URL: this.cloud.endpoint,
       AWS_REGION: this.cloud.region,
       AWS_DEFAULT_REGION: this.cloud.region,
-      AWS_EC2_METADATA_SERVICE_ENDPOINT: metadataEndpoint,
+      AWS_EC2_METADATA_SERVICE_ENDPOINT: `http://${METADATA_ADDRESS}`,
     };
   }
 
@@ -167,6 +205,21 @@ export class Fleet {
 function decodeUserData(base64: string | undefined): string | undefined {
   const text = base64 === undefined ? "" : Buffer.from(base64, "base64").toString("utf8");
   return text === "" ? undefined : text;
+}
+
+/** `/dev/sdf` is `sdf` inside. */
+function deviceName(device: string): string {
+  return path.basename(device);
+}
+
+/** Mounts what /etc/fstab lists; whether all of it could be mounted. */
+async function mountVolumes(machine: Machine, volume: string): Promise<boolean> {
+  const { size } = await fs.stat(path.join(volume, "etc/fstab"));
+  if (size === 0) return true;
+  const mount = machine.run({ command: ["mount", "-a"] });
+  mount.stdout.resume();
+  mount.stderr.resume();
+  return (await mount.exit) === 0;
 }
 
 async function startUnits(machine: Machine, volume: string): Promise<void> {

@@ -16,15 +16,22 @@ export interface LaunchSpecification {
   readonly publicIp: boolean;
   readonly profile: InstanceRecord["profile"];
   readonly userData: string | undefined;
+  readonly metadataEndpoint: InstanceRecord["metadataEndpoint"];
   readonly metadataTokens: InstanceRecord["metadataTokens"];
   readonly metadataHopLimit: number;
   readonly disableApiTermination: boolean;
   readonly tags: ec2.Tag[];
   readonly clientToken: string | undefined;
-  /** Makes the root volume; called once. */
-  readonly rootVolume: () => { readonly volume: VolumeRecord; readonly ready: Promise<void> };
   readonly rootDeviceName: string;
-  readonly deleteRootOnTermination: boolean;
+  /** The root volume, and data volumes. */
+  readonly volumes: readonly LaunchVolume[];
+}
+
+export interface LaunchVolume {
+  readonly device: string;
+  readonly deleteOnTermination: boolean;
+  /** Makes the volume: called once for each instance. */
+  readonly make: () => { readonly volume: VolumeRecord; readonly ready: Promise<void> };
 }
 
 /** AWS keeps the first four addresses of a subnet and the last. */
@@ -44,13 +51,16 @@ export class Instances {
   /** An instance in state `pending`; it becomes `running` in the background. */
   launch(specification: LaunchSpecification, reservationId: string): InstanceRecord {
     const instance = this.newRecord(specification, reservationId);
-    const { volume, ready } = specification.rootVolume();
-    this.storage.attach(instance, volume, instance.rootDeviceName, specification.deleteRootOnTermination);
-    this.store.noteRoot(instance.id, volume.VolumeId);
+    const filled = specification.volumes.map(async ({ device, deleteOnTermination, make }) => {
+      const { volume, ready } = make();
+      this.storage.attach(instance, volume, device, deleteOnTermination);
+      if (device === instance.rootDeviceName) this.store.noteRoot(instance.id, volume.VolumeId);
+      await ready;
+      volume.State = "in-use";
+    });
     const work = this.fleet.change(instance.id, async () => {
       try {
-        await ready;
-        volume.State = "in-use";
+        await Promise.all(filled);
         await this.bootIfPending(instance);
       } catch (error) {
         await this.abandonLaunch(instance, error);
@@ -87,6 +97,7 @@ export class Instances {
       userData: specification.userData,
       rootDeviceName: specification.rootDeviceName,
       devices: new Map(),
+      metadataEndpoint: specification.metadataEndpoint,
       metadataTokens: specification.metadataTokens,
       metadataHopLimit: specification.metadataHopLimit,
       clientToken: specification.clientToken,
@@ -172,19 +183,6 @@ export class Instances {
       Message: "Client.UserInitiatedShutdown: User initiated shutdown",
     };
     this.inBackground("terminate", instance, () => this.endInstance(instance));
-  }
-
-  /**
-   * Follows a change of security groups. A machine's network is fixed when it boots, so an instance that loses its way
-   * out, or gets one, boots again: nothing of it can go on talking behind a fence.
-   */
-  followNetwork(instances: readonly InstanceRecord[]): void {
-    for (const instance of instances) {
-      if (this.fleet.isNetworkCurrent(instance)) continue;
-      this.inBackground("change the network of", instance, async () => {
-        if (instance.state === "running" && !this.fleet.isNetworkCurrent(instance)) await this.fleet.boot(instance);
-      });
-    }
   }
 
   private async endInstance(instance: InstanceRecord): Promise<void> {

@@ -1,11 +1,13 @@
 /**
  * The instance metadata service, version 2: a token first, then paths. Each instance has its own, on the instance's
- * loopback address; processes find it by AWS_EC2_METADATA_SERVICE_ENDPOINT, as there is no link-local address here.
+ * loopback address; inside, its gate shows it at 169.254.169.254. The hop limit is told and changes nothing: there is
+ * no hop between an instance and its metadata here.
  */
 import { randomBytes } from "node:crypto";
 import * as http from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Cloud, Credentials, Principal } from "../../../core/definitions";
+import type { Place } from "../../../machines/gate";
 import type { InstanceRecord } from "../store";
 
 const TOKEN_HEADER = "x-aws-ec2-metadata-token";
@@ -14,6 +16,8 @@ const MAX_TTL_SECONDS = 21_600;
 const CREDENTIALS_LIFETIME_SECONDS = 6 * 3600;
 /** New credentials are there at least five minutes before the old ones expire. */
 const RENEWAL_SECONDS = 300;
+
+type Reply = readonly [status: number, body: string, headers?: http.OutgoingHttpHeaders];
 
 export class MetadataServer {
   private readonly tokens = new Map<string, number>();
@@ -27,14 +31,14 @@ export class MetadataServer {
     private readonly principal: Principal | undefined,
   ) {}
 
-  /** Starts to listen; gives the endpoint. */
-  async listen(): Promise<string> {
+  /** Starts to listen; tells where. */
+  async listen(): Promise<Place> {
     await new Promise<void>((resolve, reject) => {
       this.server.once("error", reject);
       this.server.listen(0, this.instance.address, resolve);
     });
     const { address, port } = this.server.address() as AddressInfo;
-    return `http://${address}:${port}`;
+    return { address, port };
   }
 
   close(): Promise<void> {
@@ -44,22 +48,30 @@ export class MetadataServer {
 
   private answer(request: http.IncomingMessage, response: http.ServerResponse): void {
     const path = (request.url ?? "/").replace(/\/$/, "");
-    const [status, body] = request.method === "PUT" ? this.issueToken(path, request) : this.read(path, request);
-    response.writeHead(status, { "content-type": body.startsWith("{") ? "application/json" : "text/plain" }).end(body);
+    const [status, body, headers] = this.reply(path, request);
+    const type = body.startsWith("{") ? "application/json" : "text/plain";
+    response.writeHead(status, { "content-type": type, ...headers }).end(body);
   }
 
-  private issueToken(path: string, request: http.IncomingMessage): [number, string] {
+  private reply(path: string, request: http.IncomingMessage): Reply {
+    if (this.instance.metadataEndpoint === "disabled") return [403, ""];
+    return request.method === "PUT" ? this.issueToken(path, request) : this.read(path, request);
+  }
+
+  private issueToken(path: string, request: http.IncomingMessage): Reply {
     const ttl = Number(request.headers[TTL_HEADER]);
     if (path !== "/latest/api/token") return [404, ""];
     // As on AWS: a request that came through a proxy gets no token.
     if (request.headers["x-forwarded-for"] !== undefined) return [403, ""];
     if (!Number.isInteger(ttl) || ttl < 1 || ttl > MAX_TTL_SECONDS) return [400, ""];
+    const now = this.cloud.clock.now().getTime();
+    for (const [token, expires] of this.tokens) if (expires <= now) this.tokens.delete(token);
     const token = randomBytes(40).toString("base64url");
-    this.tokens.set(token, this.cloud.clock.now().getTime() + ttl * 1000);
-    return [200, token];
+    this.tokens.set(token, now + ttl * 1000);
+    return [200, token, { [TTL_HEADER]: String(ttl) }];
   }
 
-  private read(path: string, request: http.IncomingMessage): [number, string] {
+  private read(path: string, request: http.IncomingMessage): Reply {
     if (!this.isAuthorized(request)) return [401, ""];
     const found = this.documents()[path];
     const body = typeof found === "function" ? found() : found;
