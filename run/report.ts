@@ -41,6 +41,10 @@ export const report = z.strictObject({
   /** The same by a client outside of everything, from the first bad answer on; null when it is not over or not known. */
   clientOutage: z.optional(duration),
   undone: z.array(undoneTable),
+  /** Schema objects that differed in the failed database, one line each. */
+  undoneObjects: z.array(z.string()),
+  /** What differs still, because a healing cannot undo it, such as roles. */
+  notUndone: z.array(z.string()),
   checks: z.array(check),
 });
 

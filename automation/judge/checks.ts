@@ -11,6 +11,7 @@ import type { Outcome } from "../outcome";
 import { createdTables, differingLines, differingTables, readTables, sameBytes, type DumpTables } from "./dump";
 import type { ExecutionRecord, RunRecord } from "./run";
 import type { Search } from "./secrets";
+import { changedTables, untruths } from "./undone";
 import type { Answer, DatabaseTruth, FilesTruth, InstanceTruth, Truth } from "./truth";
 
 /** All that the checks look at. */
@@ -52,6 +53,7 @@ export const rules: readonly Rule[] = [
   { name: "execution", for: ["healed", "healthy"], judge: judgeExecution },
   { name: "verdict", for: ["healed", "healthy"], judge: judgeVerdict },
   { name: "evidence", for: ["healed"], judge: judgeEvidence },
+  { name: "undone", for: ["healed"], judge: judgeUndone },
   { name: "nothing healed", for: ["healthy"], judge: judgeNothingHealed },
   { name: "reason", for: ["healed"], judge: judgeReason },
   { name: "leftovers", for: ["healed", "healthy"], judge: judgeLeftovers },
@@ -231,6 +233,17 @@ async function judgeEvidence(gathered: Gathered): Promise<Judgement> {
   if (gathered.addsTable && added.length === 0) return failed(`${name} lacks the table that the release adds`);
   const what = [sameTyped ? "" : "schema", sameData ? "" : "rows"].filter((each) => each !== "").join(" and ");
   return held(`${name} is kept: its ${what} differ${added.length > 0 ? `, with the new ${added.join(", ")}` : ""}`);
+}
+
+/** What the verdict tells of the undone rows is what the dumps before the deploy and of the evidence show. */
+async function judgeUndone(gathered: Gathered): Promise<Judgement> {
+  const { before, after } = databases(gathered);
+  const told = need(gathered.run).verdict?.undone;
+  if (told === undefined) return failed("the verdict does not tell what was undone");
+  const counted = await changedTables(before, { data: after.evidenceData, typed: after.evidenceTyped });
+  const wrong = untruths(told, counted);
+  if (wrong.length > 0) return failed(listed(wrong));
+  return held(`told as the evidence shows it: ${counted.size === 0 ? "no rows" : listed([...counted.keys()])}`);
 }
 
 function judgeNothingHealed(gathered: Gathered): Judgement {

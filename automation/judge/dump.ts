@@ -46,42 +46,55 @@ async function readExactly(file: fs.FileHandle, target: Buffer, length: number):
 }
 
 const identifier = /(?:"(?:[^"]|"")*"|[^\s."(]+)/.source;
-const copyStart = new RegExp(`^COPY (${identifier}\\.${identifier}|${identifier}) (?:\\(.*\\) )?FROM stdin;$`);
+const copyStart = new RegExp(`^COPY (${identifier}\\.${identifier}|${identifier}) (?:\\((.*)\\) )?FROM stdin;$`);
 
-/** Reads the COPY blocks of a data dump. Throws when the dump ends inside one. */
-export async function readTables(file: string): Promise<DumpTables> {
-  const reader = new TableReader();
-  for await (const lines of linesOf(file)) for (const line of lines) reader.read(line);
-  return reader.end();
+/** Where the rows of a table begin in a dump. */
+export interface Copy {
+  readonly table: string;
+  /** As the dump lists them. */
+  readonly columns: string;
 }
 
-class TableReader {
-  private readonly tables = new Map<string, TableDump>();
-  private current: { name: string; rows: number; hash: ReturnType<typeof createHash> } | undefined;
-
-  read(line: Buffer): void {
-    if (this.current === undefined) {
-      this.start(line);
-    } else if (line.length === 2 && line[0] === 0x5c && line[1] === 0x2e) {
-      this.tables.set(this.current.name, { rows: this.current.rows, sha256: this.current.hash.digest("hex") });
-      this.current = undefined;
-    } else {
-      this.current.rows += 1;
-      this.current.hash.update(line).update("\n");
+/**
+ * Reads the COPY blocks of a data dump. Throws when the dump ends inside one.
+ * @param start - is told of each block, and gives what hears its rows, as text without the line's end
+ */
+export async function readCopies(file: string, start: (copy: Copy) => (row: Buffer) => void): Promise<void> {
+  let current: { readonly table: string; readonly hear: (row: Buffer) => void } | undefined;
+  for await (const lines of linesOf(file)) {
+    for (const line of lines) {
+      if (current === undefined) {
+        const copy = copyOf(line);
+        if (copy !== undefined) current = { table: copy.table, hear: start(copy) };
+      } else if (line.length === 2 && line[0] === 0x5c && line[1] === 0x2e) {
+        current = undefined;
+      } else {
+        current.hear(line);
+      }
     }
   }
+  if (current !== undefined) throw new Error(`the dump ends inside the rows of ${current.table}`);
+}
 
-  end(): DumpTables {
-    if (this.current !== undefined) throw new Error(`the dump ends inside the rows of ${this.current.name}`);
-    return this.tables;
-  }
+function copyOf(line: Buffer): Copy | undefined {
+  // Not every line outside a block is short: a large object's content is one line.
+  if (line.length > 10_000 || line[0] !== 0x43) return undefined;
+  const [, table, columns = ""] = copyStart.exec(line.toString()) ?? [];
+  return table === undefined ? undefined : { table, columns };
+}
 
-  private start(line: Buffer): void {
-    // Not every line outside a block is short: a large object's content is one line.
-    if (line.length > 10_000 || line[0] !== 0x43) return;
-    const name = copyStart.exec(line.toString())?.[1];
-    if (name !== undefined) this.current = { name, rows: 0, hash: createHash("sha256") };
-  }
+/** Counts and hashes the rows of each table of a data dump. */
+export async function readTables(file: string): Promise<DumpTables> {
+  const reading = new Map<string, { rows: number; readonly hash: ReturnType<typeof createHash> }>();
+  await readCopies(file, ({ table }) => {
+    const found = { rows: 0, hash: createHash("sha256") };
+    reading.set(table, found);
+    return (row) => {
+      found.rows += 1;
+      found.hash.update(row).update("\n");
+    };
+  });
+  return new Map([...reading].map(([table, { rows, hash }]) => [table, { rows, sha256: hash.digest("hex") }]));
 }
 
 /** Lines as bytes, without their end, as many at a time as one read brings. */
@@ -138,4 +151,18 @@ export function differingLines(before: string, after: string, limit: number): { 
 /** Tables that a schema dump creates, by their name as the dump writes it. */
 export function createdTables(schema: string): string[] {
   return [...schema.matchAll(/^CREATE (?:UNLOGGED |FOREIGN )?TABLE (.+?) \($/gm)].map((match) => match[1] ?? "");
+}
+
+/** The table at the root of each partition that a schema dump attaches. */
+export function partitionRoots(schema: string): Map<string, string> {
+  const attached = new RegExp(
+    `^ALTER TABLE ONLY (${identifier}\\.${identifier}) ATTACH PARTITION (${identifier}\\.${identifier}) `,
+    "gm",
+  );
+  const parents = new Map([...schema.matchAll(attached)].map(([, parent = "", child = ""]) => [child, parent]));
+  const rootOf = (table: string): string => {
+    const parent = parents.get(table);
+    return parent === undefined ? table : rootOf(parent);
+  };
+  return new Map([...parents.keys()].map((child) => [child, rootOf(child)]));
 }

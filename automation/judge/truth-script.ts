@@ -40,9 +40,11 @@ export PGSSLMODE=verify-full PGCLIENTENCODING=UTF8 PGAPPNAME=outside-judge PGCON
 work=$(mktemp -d)
 scratch=""
 reclose=""
+beside=""
 admin() { psql -XqAt -v ON_ERROR_STOP=1 -d "$ADMIN_DATABASE" "$@"; }
 leave() {
   status=$?
+  [ -z "$beside" ] || wait "$beside" || status=1
   [ -z "$scratch" ] || dropdb --if-exists --maintenance-db="$ADMIN_DATABASE" "$scratch" || status=1
   [ -z "$reclose" ] || admin -c "$reclose" || status=1
   rm -rf "$work"
@@ -58,10 +60,27 @@ export PGSSLROOTCERT="$work/ca.pem"
 canonical() { awk '/^\\restrict / && !token { token = $2; next } $1 == "\\unrestrict" && $2 == token { next } NR < 20 && /^-- Dumped / { next } { print }'; }
 # dump DATABASE PREFIX: one dump is one snapshot, and everything is taken from it.
 dump() {
-  pg_dump --format=custom --compress=0 --dbname="$1" --file=whole.dump
-  pg_restore --data-only --file=- whole.dump | canonical > "out/$2data.sql"
-  pg_restore --schema-only --file=- whole.dump | canonical > "out/$2typed.sql"
+  pg_dump --format=custom --compress=0 --dbname="$1" --file="$2whole.dump"
+  pg_restore --data-only --file=- "$2whole.dump" | canonical > "out/$2data.sql" &
+  data=$!
+  pg_restore --schema-only --file=- "$2whole.dump" | canonical > "out/$2typed.sql"
+  wait "$data"
 }
+
+if [ -n "$EVIDENCE" ]; then
+  # Kept closed, so it is opened for the length of a dump; as it was is written down first.
+  reclose=$(admin -v evidence="$EVIDENCE" <<'SQL'
+SELECT format('ALTER DATABASE %I WITH ALLOW_CONNECTIONS %s CONNECTION LIMIT %s', datname, datallowconn::text, datconnlimit)
+  FROM pg_database WHERE datname = :'evidence'
+SQL
+)
+  [ -n "$reclose" ] || { echo "there is no database \"$EVIDENCE\": the evidence was not kept" >&2; exit 1; }
+  admin -v evidence="$EVIDENCE" <<'SQL'
+SELECT format('ALTER DATABASE %I WITH ALLOW_CONNECTIONS true CONNECTION LIMIT -1', :'evidence') \gexec
+SQL
+  dump "$EVIDENCE" evidence- &
+  beside=$!
+fi
 
 dump "$DATABASE" ""
 scratch="truth_$(printf %s "$CODEBUILD_BUILD_ID" | sha256sum | cut -c 1-16)"
@@ -91,18 +110,9 @@ SET timezone = 'UTC';
 SELECT format('SELECT %L, t FROM (SELECT (v.*)::text AS t FROM %I.%I v) r ORDER BY t COLLATE "C"', matviewname, schemaname, matviewname)
   FROM pg_matviews WHERE ispopulated ORDER BY schemaname COLLATE "C", matviewname COLLATE "C" \gexec
 SQL
-if [ -n "$EVIDENCE" ]; then
-  # Kept closed, so it is opened for the length of a dump; as it was is written down first.
-  reclose=$(admin -v evidence="$EVIDENCE" <<'SQL'
-SELECT format('ALTER DATABASE %I WITH ALLOW_CONNECTIONS %s CONNECTION LIMIT %s', datname, datallowconn::text, datconnlimit)
-  FROM pg_database WHERE datname = :'evidence'
-SQL
-)
-  [ -n "$reclose" ] || { echo "there is no database \"$EVIDENCE\": the evidence was not kept" >&2; exit 1; }
-  admin -v evidence="$EVIDENCE" <<'SQL'
-SELECT format('ALTER DATABASE %I WITH ALLOW_CONNECTIONS true CONNECTION LIMIT -1', :'evidence') \gexec
-SQL
-  dump "$EVIDENCE" evidence-
+if [ -n "$beside" ]; then
+  wait "$beside"
+  beside=""
   admin -c "$reclose"
   reclose=""
 fi

@@ -20,6 +20,8 @@ export function markdown(report: Report): string {
     "|---|---|",
     ...figures(report).map(([name, value]) => `| ${name} | ${value} |`),
     "",
+    ...list("Undone besides rows", report.undoneObjects),
+    ...list("Not undone", report.notUndone),
     ...execution(report),
   ].join("\n");
 }
@@ -36,6 +38,10 @@ function figures(report: Report): [string, string][] {
     ["outage, by a client outside", duration(report.clientOutage ?? null)],
     ["undone", cell(undoneWords(report.undone))],
   ];
+}
+
+function list(title: string, items: readonly string[]): string[] {
+  return items.length === 0 ? [] : [`## ${title}`, "", ...items.map((item) => `- ${item}`), ""];
 }
 
 function execution(report: Report): string[] {

@@ -34,6 +34,8 @@ export function makeReport(input: ReportInput): Report {
     outage: verdict?.outage ?? null,
     clientOutage: input.clientOutage,
     undone: verdict?.undone ?? [],
+    undoneObjects: verdict?.undoneObjects ?? [],
+    notUndone: verdict?.notUndone ?? [],
     checks: [...input.checks],
   });
 }

@@ -4,6 +4,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { makeChecks, type Gathered } from "../../automation/judge/checks";
 import type { DatabaseTruth, InstanceTruth, Truth } from "../../automation/judge/truth";
+import type { UndoneTable } from "../../run/facts";
 import { missing, type Outcome } from "../../automation/outcome";
 
 const run = "1b9d6bcd-0000-4000-8000-000000000000";
@@ -84,6 +85,7 @@ describe("the checks", () => {
           rto: { total: 900, decision: 100, database: 20, instance: 780 },
           rpo: 4000,
           outage: 1200,
+          undone: [{ ...orders, rows: { added: 0, removed: 0, changed: 1 } }],
         },
         protected: [],
         cutOvers: [
@@ -131,6 +133,10 @@ describe("the checks", () => {
       }),
     };
   }
+
+  const orders = { table: "public.orders", before: 2, failed: 2, change: "changed" } as const;
+  const withUndone = (undone: UndoneTable[] | undefined) =>
+    withRun(healed(), ({ verdict }) => ({ verdict: { ...verdict, undone } }));
 
   async function notHeld(gathered: Gathered): Promise<Record<string, string>> {
     const checks = await makeChecks(gathered);
@@ -266,6 +272,26 @@ describe("the checks", () => {
       /lacks the table/,
     ],
     ["evidence", "no cut-over", () => withRun(healed(), () => ({ cutOvers: [] })), /no database was cut over/],
+    ["undone", "nothing told of what was undone", () => withUndone(undefined), /does not tell/],
+    ["undone", "a table that is not told", () => withUndone([]), /public.orders is not told/],
+    [
+      "undone",
+      "rows that are told in another number",
+      () => withUndone([{ ...orders, rows: { added: 1, removed: 1, changed: 1 } }]),
+      /lost 1 rows and got 1, and is told with 1 added, 1 removed and 1 changed/,
+    ],
+    [
+      "undone",
+      "another number of rows before",
+      () => withUndone([{ ...orders, before: 3 }]),
+      /had 2 rows, then 2, and is told to have had 3, then 2/,
+    ],
+    [
+      "undone",
+      "a change that is told as another one",
+      () => withUndone([{ ...orders, change: "added" }]),
+      /is told as added, and was changed/,
+    ],
     [
       "nothing healed",
       "a healing of a good release",

@@ -35,7 +35,16 @@ const input: ReportInput = {
       undone: [
         { table: "public.orders", before: 5, failed: 4, change: "changed" },
         { table: "public.audit", before: null, failed: 0, change: "added" },
+        {
+          table: "public.products",
+          before: 9,
+          failed: 9,
+          change: "changed",
+          rows: { added: 0, removed: 0, changed: 1200 },
+        },
       ],
+      undoneObjects: ["table public.audit: only in the failed database"],
+      notUndone: ["role clerk: it may log in now"],
     },
     protected: [],
     cutOvers: [],
@@ -72,10 +81,17 @@ describe("the report", () => {
       "answer    not judged",
       "RTO       1.9 s from detection to green (decision 100 ms, database 20 ms, instance 1.8 s); outage 2.2 s, a client was without an answer for 2.4 s",
       "RPO       4.1 s: age of the snapshot at the failure",
-      "undone    public.orders changed (5 rows, then 4), public.audit added",
+      "undone    public.orders changed (5 rows, then 4), public.audit added (0 rows), public.products 1,200 changed",
       "held      all 2 checks",
       "report    /tmp/report",
     ]);
+  });
+
+  it("lists what else was undone, and what was not", () => {
+    const text = markdown(makeReport(input));
+    assert.match(text, /## Undone besides rows\n\n- table public\.audit: only in the failed database\n/);
+    assert.match(text, /## Not undone\n\n- role clerk: it may log in now\n/);
+    assert.doesNotMatch(markdown(makeReport({ ...input, run: undefined })), /ndone besides|Not undone/);
   });
 
   it("names the checks that failed", () => {

@@ -1,0 +1,138 @@
+/**
+ * What became of the rows of each table from one dump to another: an outside count, for what a verdict says that a
+ * healing undid.
+ */
+import * as fs from "node:fs/promises";
+import type { UndoneTable } from "../../run/facts";
+import { partitionRoots, readCopies } from "./dump";
+
+interface Rows {
+  /** As the dump lists them; the rows of two dumps are comparable where they are the same. */
+  readonly columns: string;
+  rows: number;
+  /** Over the hashes of all rows: the same in whatever order they are. */
+  sum: number;
+}
+
+/** How often each row of a table occurs, by the hash of its text. */
+type Occurrences = Map<number, number>;
+
+/** A table whose rows differ. `gone` and `come` are absent where its columns differ as well, or it is too large. */
+export interface TableChange {
+  readonly before: number | undefined;
+  readonly after: number | undefined;
+  readonly gone?: number;
+  readonly come?: number;
+}
+
+/** A dump of the rows, and one of the schema, both by pg_dump. */
+export interface Dumps {
+  readonly data: string;
+  readonly typed: string;
+}
+
+/** A judge's memory is bounded: the rows of a larger table are only counted. */
+const countableRows = 4_000_000;
+
+/** The tables whose rows differ, in whatever order the rows are. Partitions count as their table. */
+export async function changedTables(before: Dumps, after: Dumps): Promise<Map<string, TableChange>> {
+  const [old, now] = await Promise.all([sums(before), sums(after)]);
+  const changes = new Map<string, TableChange>();
+  const comparable = new Set<string>();
+  for (const table of new Set([...old.keys(), ...now.keys()])) {
+    const [left, right] = [old.get(table), now.get(table)];
+    const sameColumns = left !== undefined && left.columns === right?.columns;
+    if (sameColumns && left.rows === right.rows && left.sum === right.sum) continue;
+    changes.set(table, { before: left?.rows, after: right?.rows });
+    if (sameColumns && left.rows + right.rows <= countableRows) comparable.add(table);
+  }
+  if (comparable.size === 0) return changes;
+  const [left, right] = [await occurrences(before, comparable), await occurrences(after, comparable)];
+  for (const table of comparable) {
+    const had: Occurrences = left.get(table) ?? new Map<number, number>();
+    const has: Occurrences = right.get(table) ?? new Map<number, number>();
+    const counts = { before: old.get(table)?.rows, after: now.get(table)?.rows };
+    changes.set(table, { ...counts, gone: missing(had, has), come: missing(has, had) });
+  }
+  return changes;
+}
+
+/** What a verdict says, held against what was counted: a sentence for each thing that is not so. */
+export function untruths(told: readonly UndoneTable[], counted: ReadonlyMap<string, TableChange>): string[] {
+  const named = new Set(told.map(({ table }) => table));
+  const silent = [...counted.keys()].filter((table) => !named.has(table)).map((table) => `${table} is not told`);
+  return [...silent, ...told.flatMap((table) => untruth(table, counted.get(table.table)))];
+}
+
+function untruth({ table, change, before, failed, rows }: UndoneTable, counted: TableChange | undefined): string[] {
+  // A materialized view is not in a dump of rows, nor is a table whose columns alone have changed.
+  if (counted === undefined) return [];
+  const was = counted.before === undefined ? "added" : counted.after === undefined ? "removed" : "changed";
+  if (change !== was) return [`${table} is told as ${change}, and was ${was}`];
+  const [sawBefore, sawAfter] = [counted.before ?? null, counted.after ?? null];
+  if (before !== sawBefore || failed !== sawAfter) {
+    return [`${table} had ${sawBefore} rows, then ${sawAfter}, and is told to have had ${before}, then ${failed}`];
+  }
+  if (rows === undefined || counted.gone === undefined || counted.come === undefined) return [];
+  const doubt = rows.uncertain ?? 0;
+  const off = Math.max(
+    Math.abs(rows.removed + rows.changed - counted.gone),
+    Math.abs(rows.added + rows.changed - counted.come),
+  );
+  if (off <= doubt) return [];
+  const { added, removed, changed } = rows;
+  return [
+    `${table} lost ${counted.gone} rows and got ${counted.come}, and is told with ${added} added, ${removed} removed ` +
+      `and ${changed} changed`,
+  ];
+}
+
+async function sums({ data, typed }: Dumps): Promise<Map<string, Rows>> {
+  const roots = partitionRoots(await fs.readFile(typed, "utf8"));
+  const tables = new Map<string, Rows>();
+  await readCopies(data, ({ table, columns }) => {
+    const name = roots.get(table) ?? table;
+    const found = tables.get(name) ?? { columns, rows: 0, sum: 0 };
+    tables.set(name, found);
+    return (row) => {
+      found.rows += 1;
+      // Both are below 2^52: nothing is rounded.
+      found.sum = (found.sum + hashOf(row)) % 2 ** 52;
+    };
+  });
+  return tables;
+}
+
+async function occurrences({ data, typed }: Dumps, wanted: ReadonlySet<string>): Promise<Map<string, Occurrences>> {
+  const roots = partitionRoots(await fs.readFile(typed, "utf8"));
+  const tables = new Map<string, Occurrences>();
+  await readCopies(data, ({ table }) => {
+    const name = roots.get(table) ?? table;
+    if (!wanted.has(name)) return () => undefined;
+    const found = tables.get(name) ?? new Map<number, number>();
+    tables.set(name, found);
+    return (row) => {
+      const hash = hashOf(row);
+      found.set(hash, (found.get(hash) ?? 0) + 1);
+    };
+  });
+  return tables;
+}
+
+/** How many rows of one table are not in another, each as often as it occurs. */
+function missing(of: Occurrences, among: Occurrences): number {
+  let count = 0;
+  for (const [hash, times] of of) count += Math.max(0, times - (among.get(hash) ?? 0));
+  return count;
+}
+
+/** 52 bits of FNV-1a in two lanes: a number is a cheap key, and no adversary chooses rows for a drill's count. */
+function hashOf(row: Buffer): number {
+  let low = 0x811c9dc5;
+  let high = 0x01000193;
+  for (const byte of row) {
+    low = Math.imul(low ^ byte, 0x01000193);
+    high = Math.imul(high ^ byte, 0x85ebca6b);
+  }
+  return (low >>> 0) + (high >>> 12) * 0x1_0000_0000;
+}
