@@ -5,6 +5,7 @@ import { withCleanup } from "./drill/cleanup";
 import { Interrupted } from "./drill/interruption";
 import { Scratch } from "./drill/scratch";
 import { enterEnvironment } from "./drill/target";
+import type { PlainProject } from "./plain/project";
 import { Refusal } from "./refusal";
 import { readSetup, type Setup } from "./setup";
 
@@ -60,8 +61,8 @@ async function serve(emulator: Emulator, ending: AbortSignal): Promise<void> {
 async function serveStack(emulator: Emulator, setup: Setup, scratch: Scratch, ending: AbortSignal): Promise<void> {
   enterEnvironment(emulator.environment);
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- loaded when it is needed, and not before
-  const { PlainProject } = require("./plain/project") as typeof import("./plain/project");
-  const project = await PlainProject.create(
+  const plain = require("./plain/project") as typeof import("./plain/project");
+  const project = await plain.PlainProject.create(
     {
       root,
       folder: scratch.directory,
@@ -76,7 +77,7 @@ async function serveStack(emulator: Emulator, setup: Setup, scratch: Scratch, en
       await project.pulumi(["up", "--yes", "--skip-preview", "--suppress-outputs"], { show: true, signal: ending });
       const outputs = await project.pulumi(["stack", "output", "--json"], { signal: ending });
       print(project.environment);
-      say(guide(JSON.parse(outputs) as Readonly<Record<string, unknown>>, project.folder));
+      say(guide(JSON.parse(outputs) as Readonly<Record<string, unknown>>, project));
       await aborted(ending);
     },
     async () => project.close(),
@@ -97,7 +98,7 @@ function settingsFor(emulator: Emulator, setup: Setup): Readonly<Record<string, 
   return Object.fromEntries(Object.entries(settings).map(([name, value]) => [`protected-pipeline:${name}`, value]));
 }
 
-function guide(outputs: Readonly<Record<string, unknown>>, folder: string): string {
+function guide(outputs: Readonly<Record<string, unknown>>, { program, folder }: PlainProject): string {
   const { applicationUrl, pipelineName, recoveryBucket } = outputs as Readonly<Record<string, string>>;
   return [
     "",
@@ -114,7 +115,7 @@ function guide(outputs: Readonly<Record<string, unknown>>, folder: string): stri
     "  the machine         aws ec2 describe-instances",
     // Version 1 of the CLI asks rds.amazonaws.com unless it is told so on the command line.
     '  the database        aws --endpoint-url "$AWS_ENDPOINT_URL" rds describe-db-instances',
-    `  the stack           pulumi --cwd ${folder} stack`,
+    `  the stack           ${program} --cwd ${folder} preview`,
     "",
     "Press Ctrl-C to end it: nothing of it is left then.",
   ].join("\n");

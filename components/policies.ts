@@ -46,7 +46,6 @@ export const unscopedActions: ReadonlySet<string> = new Set([
   "ecr:GetAuthorizationToken",
   "ssm:CancelCommand",
   "ssm:GetCommandInvocation",
-  "ssm:ListCommandInvocations",
   "ssm:ListCommands",
 ]);
 
@@ -596,6 +595,6 @@ export function demoDeployStatements(site: Site, bucketArn: string, instanceArn:
   return [
     allow(["s3:GetObject", "s3:PutObject"], [`${bucketArn}/deployments/*`]),
     allow(["ssm:SendCommand"], [document, instanceArn]),
-    allowUnscoped("ssm:GetCommandInvocation", "ssm:ListCommandInvocations"),
+    allowUnscoped("ssm:GetCommandInvocation"),
   ];
 }

@@ -6,7 +6,7 @@ import type { Decided, Verdict } from "../run/facts";
 import { type RunFacts, type State, stateOf } from "../run/state";
 import type { Context } from "./context";
 import { Failure, reasonOf } from "./failure";
-import { type Healing, byHand, claim, confirm, cutOver, fence } from "./heal";
+import { type Begun, type Healing, begin, byHand, claim, confirm, cutOver, fence } from "./heal";
 import { discard } from "./leftovers";
 import { leasedArns, release } from "./lease";
 import { deadlineIn, now } from "./time";
@@ -117,14 +117,11 @@ async function conclude(
   await job.store.writeRun(job.run, "verdict", { at: now(), build: job.build, ...verdict });
 }
 
-/** Deadline and measures of one healer's whole work on one run. */
-const healings = new WeakMap<Context, Pick<Healing, "deadline" | "measures">>();
+/** One healer's whole work on one run. */
+const healings = new WeakMap<Context, Begun>();
 
 function healingOf(context: Context, facts: RunFacts): Healing {
-  const begun = healings.get(context) ?? {
-    deadline: deadlineIn(context.job.plan.deadlines.healSeconds),
-    measures: { fence: 0 },
-  };
+  const begun = healings.get(context) ?? begin(context.job.plan.deadlines.healSeconds);
   healings.set(context, begun);
   return { context, facts, ...begun };
 }
@@ -137,6 +134,8 @@ function heal(what: string, work: (healing: Healing) => Promise<void>): Step {
     try {
       await work(healing);
     } catch (error) {
+      // What is under way, a restored copy above all, is not left half-done.
+      await Promise.allSettled(healing.volumes.values());
       const reason = `${reasonFrom(facts)}; the healing failed while ${what}: ${reasonOf(error)}`;
       for (const line of byHand({ context, facts: await context.job.store.load(context.job.run) }))
         context.job.log(line);

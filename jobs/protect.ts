@@ -105,11 +105,11 @@ async function protectAll(job: Job, deadline: Deadline): Promise<void> {
   const started: StartedBackup[] = [];
   try {
     // Instances first: their backups go on in the background while the databases are dumped.
-    await forEach(job, instancesOf(job.plan), async (target) => {
+    await forEach(job, [...instancesOf(job.plan), ...databasesOf(job.plan)], async (target) => {
+      if (target.kind === "database") return protectOneDatabase(job, engine, target, deadline);
       const backup = await protectOneInstance(job, engine, target, deadline);
       if (backup !== undefined) started.push(backup);
     });
-    await forEach(job, databasesOf(job.plan), (target) => protectOneDatabase(job, engine, target, deadline));
   } catch (error) {
     await Promise.allSettled(started.map((backup) => backup.abort()));
     throw error;

@@ -5,10 +5,10 @@
 import { randomBytes } from "node:crypto";
 import { PutObjectCommand } from "@aws-sdk/client-s3";
 import type { EngineEvent } from "@pulumi/pulumi/automation";
-import type { Report } from "../../run/report";
+import type { Check, Report } from "../../run/report";
 import { evidenceDatabase, runId } from "../../run/ids";
 import { Clients } from "../clients";
-import { makeChecks, type Gathered } from "../judge/checks";
+import { makeChecks, withSecrets, type Gathered } from "../judge/checks";
 import { knownSecrets, placesOf } from "../judge/places";
 import { readRun, type ExecutionRecord } from "../judge/run";
 import { searchSecrets } from "../judge/secrets";
@@ -125,7 +125,7 @@ class Drill {
       async () => {
         const report = await new Execution(this, this.options, target, stack, outputs, clients).run();
         await this.options.onReport(report);
-        if (this.options.keep) await this.keep(outputs);
+        if (this.options.keep) await this.keep(outputs, await target.operatorOptions());
         return report;
       },
       async () => {
@@ -171,12 +171,15 @@ class Drill {
   }
 
   /** Leaves all running until a signal comes. */
-  private async keep(outputs: DrillOutputs): Promise<void> {
+  private async keep(outputs: DrillOutputs, operatorOptions: string): Promise<void> {
     this.change((view) => ({
       ...view,
       prompt: [
         "All is kept running in this process. Press Ctrl-C to destroy it.",
         `  application  curl ${outputs.applicationUrl}/`,
+        "In another shell, after the lines below (docs/operating.md has all commands):",
+        `  the runs     npm run --silent operator -- runs --bucket ${outputs.recoveryBucket}`,
+        `  the rows     npm run --silent operator -- diff RUN --bucket ${outputs.recoveryBucket} ${operatorOptions}`,
         ...Object.entries(process.env)
           .filter(([name]) => /^AWS_(ENDPOINT_URL|REGION|ACCESS_KEY_ID|SECRET_ACCESS_KEY)$/.test(name))
           .map(([name, value]) => `  export ${name}=${value}`),
@@ -444,7 +447,7 @@ class Execution {
       guardLog: guardLog === undefined ? missing("the Guard has no log") : { ok: true, value: guardLog },
       secrets: missing("not searched yet"),
     };
-    const reportOf = async (known: Gathered) =>
+    const reportOf = (checks: readonly Check[]) =>
       makeReport({
         scenario: this.options.scenario.name,
         engine: this.options.engine,
@@ -453,12 +456,12 @@ class Execution {
         execution: moment.execution,
         run: run.ok ? run.value : undefined,
         clientOutage: totalOutage(this.outages),
-        checks: await makeChecks(known),
+        checks,
       });
     // The report itself is searched, so it is made twice.
-    const draft = await reportOf(gathered);
-    const secrets = await outcomeOf(() => this.search(JSON.stringify(draft)));
-    return reportOf({ ...gathered, secrets });
+    const checks = await makeChecks(gathered);
+    const secrets = await outcomeOf(() => this.search(JSON.stringify(reportOf(checks))));
+    return reportOf(await withSecrets(checks, { ...gathered, secrets }));
   }
 
   private async search(report: string) {

@@ -1,4 +1,6 @@
 /** Where a drill runs: the embedded AWS, made for it and gone with it. */
+import * as fs from "node:fs/promises";
+import * as path from "node:path";
 import { startEmulator, type Emulator } from "../../emulator/emulator";
 import type { RecordedCall } from "../../emulator/core/recorder";
 import type { Setup } from "../setup";
@@ -14,6 +16,8 @@ export interface Target {
   readonly databaseVersion: string;
   /** From where the driver reaches the application. */
   readonly visitors: readonly string[];
+  /** With what the operator's commands reach the databases from this machine. */
+  operatorOptions(): Promise<string>;
   /** Every AWS call that was made, by whom it was made and with which input. Inputs hold secrets. */
   calls(): readonly RecordedCall[];
   close(): Promise<void>;
@@ -42,7 +46,7 @@ export async function startLocalTarget(setup: Setup, scratch: Scratch): Promise<
   process.env.PROTECTED_PIPELINE_POSTGRES_BIN = setup.postgresBin;
   const emulator = await startEmulator({ directory: scratch.directory });
   enterEnvironment(emulator.environment);
-  return localTarget(emulator, setup);
+  return localTarget(emulator, setup, scratch);
 }
 
 /**
@@ -51,13 +55,20 @@ export async function startLocalTarget(setup: Setup, scratch: Scratch): Promise<
  */
 const stateAtTheEnd = { PULUMI_EXPERIMENTAL: "true", PULUMI_SKIP_CHECKPOINTS: "true" };
 
-function localTarget(emulator: Emulator, setup: Setup): Target {
+function localTarget(emulator: Emulator, setup: Setup, scratch: Scratch): Target {
   return {
     pollMilliseconds: 100,
     pulumiEnvironment: { ...emulator.environment, ...emulator.pulumiEnvironment, ...stateAtTheEnd },
     caBundle: emulator.cloud.stores.rds.caCertificate,
     databaseVersion: String(setup.postgresMajor),
     visitors: ["127.0.0.1/32"],
+    operatorOptions: async () => {
+      const authorities = path.join(await scratch.folder("operator"), "database-ca.pem");
+      await fs.writeFile(authorities, emulator.cloud.stores.rds.caCertificate);
+      const hosts = Object.entries(emulator.cloud.network.hosts());
+      const [, address] = hosts.find(([name]) => name.endsWith(".rds.amazonaws.com")) ?? [];
+      return `${address === undefined ? "" : `--host ${address} `}--ca ${authorities}`;
+    },
     calls: () => emulator.recorder.calls,
     close: () => emulator.close(),
   };

@@ -64,11 +64,20 @@ export const rules: readonly Rule[] = [
 /** Makes every check that applies. Never rejects. */
 export async function makeChecks(gathered: Gathered): Promise<Check[]> {
   const checks: Check[] = [];
-  for (const rule of rules) {
-    if (!rule.for.includes(gathered.expected)) continue;
-    checks.push({ name: rule.name, ...(await attempt(() => rule.judge(gathered))) });
-  }
+  for (const rule of rules) if (rule.for.includes(gathered.expected)) checks.push(await makeCheck(rule, gathered));
   return checks;
+}
+
+/** The same checks, with the one for secrets made again: by then there is a report, and it was searched as well. */
+export async function withSecrets(checks: readonly Check[], gathered: Gathered): Promise<Check[]> {
+  const rule = rules.find(({ name }) => name === "secrets");
+  if (rule === undefined) throw new Error("no check looks for secrets");
+  const made = await makeCheck(rule, gathered);
+  return checks.map((check) => (check.name === made.name ? made : check));
+}
+
+async function makeCheck(rule: Rule, gathered: Gathered): Promise<Check> {
+  return { name: rule.name, ...(await attempt(() => rule.judge(gathered))) };
 }
 
 async function attempt(judge: () => Judgement | Promise<Judgement>): Promise<Judgement> {

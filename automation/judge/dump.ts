@@ -3,6 +3,8 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs/promises";
 
 export interface TableDump {
+  /** As the dump lists them. */
+  readonly columns: string;
   readonly rows: number;
   /** sha256 over the rows' text, in the dump's order. */
   readonly sha256: string;
@@ -85,16 +87,21 @@ function copyOf(line: Buffer): Copy | undefined {
 
 /** Counts and hashes the rows of each table of a data dump. */
 export async function readTables(file: string): Promise<DumpTables> {
-  const reading = new Map<string, { rows: number; readonly hash: ReturnType<typeof createHash> }>();
-  await readCopies(file, ({ table }) => {
-    const found = { rows: 0, hash: createHash("sha256") };
+  const reading = new Map<
+    string,
+    { readonly columns: string; rows: number; readonly hash: ReturnType<typeof createHash> }
+  >();
+  await readCopies(file, ({ table, columns }) => {
+    const found = { columns, rows: 0, hash: createHash("sha256") };
     reading.set(table, found);
     return (row) => {
       found.rows += 1;
       found.hash.update(row).update("\n");
     };
   });
-  return new Map([...reading].map(([table, { rows, hash }]) => [table, { rows, sha256: hash.digest("hex") }]));
+  return new Map(
+    [...reading].map(([table, { columns, rows, hash }]) => [table, { columns, rows, sha256: hash.digest("hex") }]),
+  );
 }
 
 /** Lines as bytes, without their end, as many at a time as one read brings. */
@@ -132,7 +139,10 @@ export interface TableDifference {
 export function differingTables(before: DumpTables, after: DumpTables): TableDifference[] {
   const names = [...new Set([...before.keys(), ...after.keys()])].sort();
   return names
-    .filter((name) => before.get(name)?.sha256 !== after.get(name)?.sha256)
+    .filter((name) => {
+      const [was, is] = [before.get(name), after.get(name)];
+      return was?.sha256 !== is?.sha256 || was?.columns !== is?.columns;
+    })
     .map((table) => ({ table, before: before.get(table)?.rows, after: after.get(table)?.rows }));
 }
 

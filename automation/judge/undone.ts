@@ -4,15 +4,7 @@
  */
 import * as fs from "node:fs/promises";
 import type { UndoneTable } from "../../run/facts";
-import { partitionRoots, readCopies } from "./dump";
-
-interface Rows {
-  /** As the dump lists them; the rows of two dumps are comparable where they are the same. */
-  readonly columns: string;
-  rows: number;
-  /** Over the hashes of all rows: the same in whatever order they are. */
-  sum: number;
-}
+import { differingTables, partitionRoots, readCopies, readTables, type DumpTables } from "./dump";
 
 /** How often each row of a table occurs, by the hash of its text. */
 type Occurrences = Map<number, number>;
@@ -36,26 +28,54 @@ const countableRows = 4_000_000;
 
 /** The tables whose rows differ, in whatever order the rows are. Partitions count as their table. */
 export async function changedTables(before: Dumps, after: Dumps): Promise<Map<string, TableChange>> {
-  const [old, now] = await Promise.all([sums(before), sums(after)]);
+  const [old, now] = [await readTables(before.data), await readTables(after.data)];
+  const [oldRoots, newRoots] = [await rootsOf(before), await rootsOf(after)];
+  const differing = differingTables(old, now).flatMap(({ table }) => [oldRoots(table), newRoots(table)]);
+  const suspects = new Set(differing);
+  const [left, right] = [whole(old, oldRoots, suspects), whole(now, newRoots, suspects)];
   const changes = new Map<string, TableChange>();
   const comparable = new Set<string>();
-  for (const table of new Set([...old.keys(), ...now.keys()])) {
-    const [left, right] = [old.get(table), now.get(table)];
-    const sameColumns = left !== undefined && left.columns === right?.columns;
-    if (sameColumns && left.rows === right.rows && left.sum === right.sum) continue;
-    changes.set(table, { before: left?.rows, after: right?.rows });
-    if (sameColumns && left.rows + right.rows <= countableRows) comparable.add(table);
+  for (const table of suspects) {
+    const [had, has] = [left.get(table), right.get(table)];
+    changes.set(table, { before: had?.rows, after: has?.rows });
+    if (had === undefined || has?.columns !== had.columns) continue;
+    if (had.rows + has.rows <= countableRows) comparable.add(table);
   }
   if (comparable.size === 0) return changes;
-  const [left, right] = [await occurrences(before, comparable), await occurrences(after, comparable)];
+  const [hadRows, hasRows] = [
+    await occurrences(before.data, oldRoots, comparable),
+    await occurrences(after.data, newRoots, comparable),
+  ];
   for (const table of comparable) {
-    const had: Occurrences = left.get(table) ?? new Map<number, number>();
-    const has: Occurrences = right.get(table) ?? new Map<number, number>();
-    const counts = { before: old.get(table)?.rows, after: now.get(table)?.rows };
-    changes.set(table, { ...counts, gone: missing(had, has), come: missing(has, had) });
+    const had = hadRows.get(table) ?? none;
+    const has = hasRows.get(table) ?? none;
+    const [gone, come] = [missing(had, has), missing(has, had)];
+    // The same rows in another order are no change.
+    if (gone + come === 0) changes.delete(table);
+    else changes.set(table, { before: left.get(table)?.rows, after: right.get(table)?.rows, gone, come });
   }
   return changes;
 }
+
+/** The table that a partition belongs to; any other table itself. */
+type RootOf = (table: string) => string;
+
+async function rootsOf({ typed }: Dumps): Promise<RootOf> {
+  const roots = partitionRoots(await fs.readFile(typed, "utf8"));
+  return (table) => roots.get(table) ?? table;
+}
+
+/** Tables with all their partitions. */
+function whole(tables: DumpTables, rootOf: RootOf, wanted: ReadonlySet<string>) {
+  const found = new Map<string, { readonly columns: string; readonly rows: number }>();
+  for (const [table, { columns, rows }] of tables) {
+    const root = rootOf(table);
+    if (wanted.has(root)) found.set(root, { columns, rows: rows + (found.get(root)?.rows ?? 0) });
+  }
+  return found;
+}
+
+const none: Occurrences = new Map<number, number>();
 
 /** What a verdict says, held against what was counted: a sentence for each thing that is not so. */
 export function untruths(told: readonly UndoneTable[], counted: ReadonlyMap<string, TableChange>): string[] {
@@ -87,27 +107,14 @@ function untruth({ table, change, before, failed, rows }: UndoneTable, counted: 
   ];
 }
 
-async function sums({ data, typed }: Dumps): Promise<Map<string, Rows>> {
-  const roots = partitionRoots(await fs.readFile(typed, "utf8"));
-  const tables = new Map<string, Rows>();
-  await readCopies(data, ({ table, columns }) => {
-    const name = roots.get(table) ?? table;
-    const found = tables.get(name) ?? { columns, rows: 0, sum: 0 };
-    tables.set(name, found);
-    return (row) => {
-      found.rows += 1;
-      // Both are below 2^52: nothing is rounded.
-      found.sum = (found.sum + hashOf(row)) % 2 ** 52;
-    };
-  });
-  return tables;
-}
-
-async function occurrences({ data, typed }: Dumps, wanted: ReadonlySet<string>): Promise<Map<string, Occurrences>> {
-  const roots = partitionRoots(await fs.readFile(typed, "utf8"));
+async function occurrences(
+  data: string,
+  rootOf: RootOf,
+  wanted: ReadonlySet<string>,
+): Promise<Map<string, Occurrences>> {
   const tables = new Map<string, Occurrences>();
   await readCopies(data, ({ table }) => {
-    const name = roots.get(table) ?? table;
+    const name = rootOf(table);
     if (!wanted.has(name)) return () => undefined;
     const found = tables.get(name) ?? new Map<number, number>();
     tables.set(name, found);
@@ -130,7 +137,9 @@ function missing(of: Occurrences, among: Occurrences): number {
 function hashOf(row: Buffer): number {
   let low = 0x811c9dc5;
   let high = 0x01000193;
-  for (const byte of row) {
+  // An index is several times as fast as an iterator here, and every byte of the dumps comes by.
+  for (let index = 0; index < row.length; index++) {
+    const byte = row[index] ?? 0;
     low = Math.imul(low ^ byte, 0x01000193);
     high = Math.imul(high ^ byte, 0x85ebca6b);
   }

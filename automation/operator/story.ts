@@ -94,7 +94,7 @@ function chronicle(facts: RunFacts): Entry[] {
     ...entry(fenced, ({ sessionsEnded }) => `fenced: ${sessionsEnded} database sessions ended`),
     ...entry(verdict, (fact) => `verdict: ${fact.verdict}: ${fact.reason}`),
     ...entry(resolution, ({ by, as, reason }) => `settled as ${as} by ${by}: ${reason}`),
-    ...entry(cleared, ({ by, removed }) => `cleared by ${by}: ${removed.length} things removed`),
+    ...entry(cleared, ({ by, removed }) => `cleared by ${by}: ${removed.join(", ") || "nothing was left"}`),
   ];
   return entries.sort((a, b) => a.at.localeCompare(b.at));
 }
@@ -141,6 +141,7 @@ export function nextSteps(run: RunId, facts: RunFacts): string[] {
     case "settled":
       return ["next: nothing; the next run may protect"];
     case "healed":
+      if (facts.cleared !== undefined) return ["next: nothing; what it had kept is gone"];
       return [
         `next: protected-pipeline diff ${short} shows the rows that the healing took out of the live database;`,
         `      protected-pipeline evidence list shows what is kept, and until when`,

@@ -30,7 +30,8 @@ export interface PlainProjectOptions {
  */
 export class PlainProject {
   private constructor(
-    private readonly program: string,
+    /** The Pulumi CLI. */
+    readonly program: string,
     private readonly host: LanguageHost,
     /** The project's folder. */
     readonly folder: string,

@@ -120,11 +120,13 @@ export interface Stores {}
 
 /**
  * What the core asks of IAM. The store that IAM sets as `stores.iam` has these methods.
- * Both answer undefined when there is no such role.
+ * All answer undefined when there is no such role.
  */
 export interface RolePolicies {
   /** The JSON texts of all policies attached to the role, inline and managed. */
   policiesOf(roleArn: string): readonly string[] | undefined;
+  /** The JSON text of the role's permissions boundary; undefined also when it has none. */
+  boundaryOf(roleArn: string): string | undefined;
   /** The JSON text of the role's trust policy. */
   trustPolicyOf(roleArn: string): string | undefined;
 }
@@ -317,6 +319,8 @@ export interface InputRule {
   readonly fixed?: string;
   /** The value is secret in state and output. */
   readonly secret?: boolean;
+  /** The value is in no state and is not read back: a refresh takes it for what was given. */
+  readonly writeOnly?: boolean;
   /** What the provider fills in when the program gives nothing. */
   readonly default?: unknown;
   /** The provider makes a unique name from the resource's own when the program gives none. */
@@ -345,20 +349,6 @@ export interface ResourceState {
   readonly id: string;
   /** Inputs and outputs together: what programs read. */
   readonly outputs: Properties;
-}
-
-/**
- * Thrown by a resource that exists now but could not be made complete: the engine keeps it in the state and tries again
- * at the next update, instead of forgetting it.
- */
-export class InitializationFailed extends Error {
-  constructor(
-    readonly state: ResourceState,
-    message: string,
-  ) {
-    super(message);
-    this.name = "InitializationFailed";
-  }
 }
 
 /** One Pulumi resource type, mapped onto the service's own operations. */

@@ -10,7 +10,7 @@ import {
   type Service,
 } from "./definitions";
 import { faulty } from "./faulty-call";
-import { type Decision, evaluate, type RequestContext } from "./iam";
+import { type AuthorizationRequest, type Decision, evaluate, type RequestContext } from "./iam";
 import { modelOf, type OperationModel, type ServiceModel } from "./model";
 import type { Recorder } from "./recorder";
 import { copy, type Honoured, honouredTree, shapeProblems, unhonoured } from "./shapes";
@@ -139,7 +139,7 @@ export class Dispatcher {
         action: access.action,
         resource: access.resource,
         context: { ...globalContext(this.cloud, principal), ...access.context },
-        identityPolicies: identityPolicies(this.cloud, principal),
+        ...permissionsOf(this.cloud, principal),
         resourcePolicy: access.resourcePolicy,
         resourcePolicyRequired: access.resourcePolicyRequired,
       });
@@ -179,12 +179,16 @@ export function globalContext(cloud: Cloud, principal: Principal): RequestContex
 }
 
 /**
- * A role has what its policies give, and nothing once it is deleted. The account's root and services acting for
- * themselves need no identity policy; a resource's policy may still deny them.
+ * A role has what its policies give within its permissions boundary, and nothing once it is deleted. The account's root
+ * and services acting for themselves need no identity policy; a resource's policy may still deny them.
  */
-function identityPolicies(cloud: Cloud, principal: Principal): readonly string[] | undefined {
-  if (principal.kind !== "assumed-role") return undefined;
-  return (principal.roleArn === undefined ? undefined : rolePolicies(cloud).policiesOf(principal.roleArn)) ?? [];
+export function permissionsOf(
+  cloud: Cloud,
+  { kind, roleArn = "" }: Principal,
+): Pick<AuthorizationRequest, "identityPolicies" | "permissionsBoundary"> {
+  if (kind !== "assumed-role") return {};
+  const roles = rolePolicies(cloud);
+  return { identityPolicies: roles.policiesOf(roleArn) ?? [], permissionsBoundary: roles.boundaryOf(roleArn) };
 }
 
 export function rolePolicies(cloud: Cloud): RolePolicies {

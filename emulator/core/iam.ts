@@ -16,6 +16,8 @@ export interface AuthorizationRequest {
   readonly context: RequestContext;
   /** JSON texts. Undefined for callers whose permissions do not come from identity policies (root, services). */
   readonly identityPolicies?: readonly string[] | undefined;
+  /** The most that identity policies can give; undefined without one. */
+  readonly permissionsBoundary?: string | undefined;
   readonly resourcePolicy?: string | undefined;
   readonly resourcePolicyRequired?: boolean | undefined;
 }
@@ -30,8 +32,12 @@ export type Decision =
 
 type Effect = "Allow" | "Deny";
 
-/** How a resource policy's principal fits the caller: by name (or `*`), or only as one of the account. */
-type PrincipalMatch = "direct" | "account" | "none";
+/**
+ * How a resource policy's principal fits the caller. Who is named as a session (or is no role at all) needs nothing
+ * else; who is named by role is still held by the role's permissions boundary, as is, on the safe side, who is meant
+ * by `*`; and the account as a whole leaves the decision to the identity's policies.
+ */
+type PrincipalMatch = "session" | "role" | "account" | "none";
 
 interface Statement {
   readonly effect: Effect;
@@ -59,26 +65,33 @@ interface Condition {
 export function evaluate(request: AuthorizationRequest): Decision {
   const facts = factsOf(request);
   const identity = (request.identityPolicies ?? []).flatMap(parsePolicy);
-  const resource = request.resourcePolicy === undefined ? [] : parsePolicy(request.resourcePolicy);
+  const { permissionsBoundary, resourcePolicy } = request;
+  const boundary = permissionsBoundary === undefined ? undefined : parsePolicy(permissionsBoundary);
+  const resource = resourcePolicy === undefined ? [] : parsePolicy(resourcePolicy);
   const applies = (statement: Statement): boolean => statementApplies(statement, request, facts);
+  const says = (effect: Effect, statements: readonly Statement[]): boolean =>
+    statements.some((statement) => statement.effect === effect && applies(statement));
   const named = resource
     .map((statement) => ({ statement, match: matchPrincipal(statement.principals, request) }))
     .filter(({ statement, match }) => match !== "none" && applies(statement));
 
-  const because = (what: string): Decision => ({ allowed: false, reason: what });
-  if (identity.some((statement) => statement.effect === "Deny" && applies(statement))) {
-    return because("with an explicit deny in an identity-based policy");
-  }
+  if (says("Deny", identity)) return denied("with an explicit deny in an identity-based policy");
+  if (boundary && says("Deny", boundary)) return denied("with an explicit deny in a permissions boundary");
   if (named.some(({ statement }) => statement.effect === "Deny")) {
-    return because("with an explicit deny in a resource-based policy");
+    return denied("with an explicit deny in a resource-based policy");
   }
+  const missing = (kind: string): Decision => denied(`because no ${kind} allows the ${request.action} action`);
   const admitted = named.filter(({ statement }) => statement.effect === "Allow").map(({ match }) => match);
-  const noResourcePolicy = `because no resource-based policy allows the ${request.action} action`;
-  if (request.resourcePolicyRequired && admitted.length === 0) return because(noResourcePolicy);
-  if (admitted.includes("direct")) return { allowed: true };
-  if (request.identityPolicies === undefined) return { allowed: true };
-  if (identity.some((statement) => statement.effect === "Allow" && applies(statement))) return { allowed: true };
-  return because(`because no identity-based policy allows the ${request.action} action`);
+  if (request.resourcePolicyRequired && admitted.length === 0) return missing("resource-based policy");
+  if (admitted.includes("session")) return { allowed: true };
+  const given = request.identityPolicies === undefined || admitted.includes("role") || says("Allow", identity);
+  if (!given) return missing("identity-based policy");
+  if (boundary && !says("Allow", boundary)) return missing("permissions boundary");
+  return { allowed: true };
+}
+
+function denied(reason: string): Decision {
+  return { allowed: false, reason };
 }
 
 /** All condition keys of the request, lower case. */
@@ -109,13 +122,14 @@ function statementApplies(
 }
 
 function matchPrincipal(pattern: PrincipalPattern | undefined, request: AuthorizationRequest): PrincipalMatch {
-  if (pattern === undefined) return "none";
-  if (pattern === "*") return "direct";
   const { principal, account } = request;
-  if (principal.kind === "service") return pattern.services.includes(principal.arn) ? "direct" : "none";
-  const names = new Set(["*", principal.arn, ...(principal.roleArn === undefined ? [] : [principal.roleArn])]);
+  const { kind, arn, roleArn } = principal;
+  if (pattern === undefined) return "none";
+  if (pattern === "*") return kind === "assumed-role" ? "role" : "session";
+  if (kind === "service") return pattern.services.includes(arn) ? "session" : "none";
   const isAccount = (name: string): boolean => name === account || name === `arn:aws:iam::${account}:root`;
-  if (pattern.aws.some((name) => names.has(name) && !isAccount(name))) return "direct";
+  if (kind === "assumed-role" && pattern.aws.includes(arn)) return "session";
+  if (roleArn !== undefined && pattern.aws.includes(roleArn)) return "role";
   return pattern.aws.some(isAccount) ? "account" : "none";
 }
 

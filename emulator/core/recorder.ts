@@ -14,20 +14,31 @@ export interface RecordedCall {
   readonly error?: { readonly code: string; readonly message: string };
 }
 
+/** How much is remembered: more than a drill does, which makes some 1,400 calls. */
+export interface RecorderLimits {
+  readonly calls: number;
+  /** Of all inputs together. */
+  readonly characters: number;
+}
+
+const usualLimits: RecorderLimits = { calls: 20_000, characters: 32_000_000 };
+
 /** Remembers calls: the newest ones, so that memory does not grow with history. */
 export class Recorder {
   private readonly kept: RecordedCall[] = [];
+  private readonly sizes: number[] = [];
+  private size = 0;
   private dropped = 0;
 
-  constructor(private readonly limit = 20_000) {}
+  constructor(private readonly limits = usualLimits) {}
 
   add(call: RecordedCall): void {
-    if (this.kept.length >= this.limit) {
-      const half = Math.floor(this.limit / 2);
-      this.kept.splice(0, half);
-      this.dropped += half;
-    }
-    this.kept.push({ ...call, input: remembered(call.input) as object });
+    const input = remembered(call.input) as object;
+    const size = charactersIn(input);
+    this.kept.push({ ...call, input });
+    this.sizes.push(size);
+    this.size += size;
+    if (this.kept.length > this.limits.calls || this.size > this.limits.characters) this.forgetOldest();
   }
 
   /** The calls, oldest first. */
@@ -39,6 +50,19 @@ export class Recorder {
   get forgotten(): number {
     return this.dropped;
   }
+
+  /** Down to half of the limits, so that it is seldom necessary. The newest call stays. */
+  private forgetOldest(): void {
+    let count = 0;
+    let left = this.size;
+    const tooMuch = (): boolean =>
+      this.kept.length - count > this.limits.calls / 2 || left > this.limits.characters / 2;
+    while (count < this.kept.length - 1 && tooMuch()) left -= this.sizes[count++] ?? 0;
+    this.kept.splice(0, count);
+    this.sizes.splice(0, count);
+    this.size = left;
+    this.dropped += count;
+  }
 }
 
 /** Payloads are not kept: a dump of a database may be one. */
@@ -48,4 +72,11 @@ function remembered(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(remembered);
   if (!isPlainObject(value)) return value;
   return Object.fromEntries(Object.entries(value).map(([key, member]) => [key, remembered(member)]));
+}
+
+/** Roughly: anything but text and bytes counts as ten. */
+function charactersIn(value: unknown): number {
+  if (typeof value === "string" || value instanceof Uint8Array) return value.length;
+  if (Array.isArray(value)) return value.reduce<number>((sum, each) => sum + charactersIn(each), 10);
+  return isPlainObject(value) ? charactersIn(Object.values(value)) : 10;
 }

@@ -9,7 +9,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import * as path from "node:path";
 import { pipeline } from "node:stream/promises";
 import { AwsError, type Cloud, type Principal } from "../core/definitions";
-import { globalContext, rolePolicies } from "../core/dispatcher";
+import { globalContext, permissionsOf } from "../core/dispatcher";
 import { evaluate } from "../core/iam";
 import { InstanceBackups, streamOf } from "./instances";
 import { type Job, Jobs } from "./jobs";
@@ -125,10 +125,15 @@ class Elastio {
     const { partition, region, account } = this.cloud;
     const action = "lambda:InvokeFunction";
     const resource = `arn:${partition}:lambda:${region}:${account}:function:${FUNCTION}`;
-    const assumed = principal.kind === "assumed-role";
-    const policies = assumed ? (rolePolicies(this.cloud).policiesOf(principal.roleArn ?? "") ?? []) : undefined;
     const context = globalContext(this.cloud, principal);
-    const decision = evaluate({ principal, account, action, resource, context, identityPolicies: policies });
+    const decision = evaluate({
+      principal,
+      account,
+      action,
+      resource,
+      context,
+      ...permissionsOf(this.cloud, principal),
+    });
     if (decision.allowed) return;
     const message = `User: ${principal.arn} is not authorized to perform: ${action} on resource: ${resource} ${decision.reason}`;
     throw new AwsError("AccessDeniedException", message, 403);

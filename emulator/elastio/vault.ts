@@ -17,6 +17,9 @@ export interface StoredStream {
 }
 
 export class Vault {
+  /** Folders that are there. */
+  private readonly folders = new Set<string>();
+
   constructor(private readonly directory: string) {}
 
   /** Stores what comes, to its end. When the source fails, nothing of it can be found, and the failure is thrown. */
@@ -27,14 +30,23 @@ export class Vault {
     const file = await fs.open(`${manifest}.partial`, "w");
     let bytes = 0;
     let newBytes = 0;
+    const keep = async (hash: string, chunk: Buffer): Promise<void> => {
+      if (await this.keep(hash, chunk)) newBytes += chunk.length;
+      bytes += chunk.length;
+      await file.write(`${hash}\n`);
+    };
+    // A chunk is written while the next one is read.
+    let kept = Promise.resolve();
     try {
       for await (const chunk of cutChunks(source)) {
         const hash = createHash("sha256").update(chunk).digest("hex");
-        if (await this.keep(hash, chunk)) newBytes += chunk.length;
-        bytes += chunk.length;
-        await file.write(`${hash}\n`);
+        await kept;
+        kept = keep(hash, chunk);
+        kept.catch(() => undefined);
       }
+      await kept;
     } catch (error) {
+      await kept.catch(() => undefined);
       await file.close();
       await fs.rm(`${manifest}.partial`, { force: true });
       throw error;
@@ -64,7 +76,9 @@ export class Vault {
       () => false,
     );
     if (known) return false;
-    await fs.mkdir(path.dirname(file), { recursive: true });
+    const folder = path.dirname(file);
+    if (!this.folders.has(folder)) await fs.mkdir(folder, { recursive: true });
+    this.folders.add(folder);
     const partial = `${file}.${randomUUID()}`;
     await fs.writeFile(partial, chunk);
     await fs.rename(partial, file);

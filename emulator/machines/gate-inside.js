@@ -2,8 +2,9 @@
  * The part of a gate that is inside of a machine's network namespace: it listens where the machine may connect to and
  * hands what connects to its parent, and it connects to the machine's own programs what the parent hands to it.
  *
- * From the parent: `{ listen: [{ address, port }] }`, the whole list each time; `{ deliver: { address, port } }` with a
- * connection. To the parent: `{ address, port }` with a connection; `{ listening: true }` when the list is followed.
+ * From the parent: `{ listen: [{ address, port }] }`, the whole list each time; `{ deliver: { address, port }, id }` with
+ * a connection. To the parent: `{ took: id }`; `{ address, port }` with a connection; `{ listening: true }` when the list
+ * is followed.
  */
 "use strict";
 const net = require("node:net");
@@ -52,6 +53,9 @@ function deliver({ address, port }, outside) {
 
 process.on("message", (message, socket) => {
   if (message.listen !== undefined) void listen(message.listen);
-  else if (socket !== undefined) deliver(message.deliver, socket);
+  else {
+    process.send({ took: message.id });
+    if (socket !== undefined) deliver(message.deliver, socket);
+  }
 });
 process.on("disconnect", () => process.exit());

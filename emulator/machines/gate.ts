@@ -1,6 +1,6 @@
 /**
- * The way between a machine's own network and the host's. A machine with a gate has a network namespace of its own: it
- * sees its own loopback and nothing else. The gate listens there at every address that the machine may connect to, and
+ * A machine's own network, and the way between it and the host's. It is a network namespace with a loopback and nothing
+ * else; the gate's process is the first in it, so it can be there before its machine. The gate listens there at every address that the machine may connect to, and
  * joins what connects with the real place on the host; and it listens on the host at the machine's address, on the ports
  * on which something in the machine listens, and joins what connects with that. Whether a connection may be is asked
  * for each one: {@link Gatekeeper}.
@@ -8,8 +8,10 @@
  * What may not be reached refuses connections, at once; on AWS they would wait until they time out. TCP only.
  */
 import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import * as net from "node:net";
 import * as path from "node:path";
+import type { Readable } from "node:stream";
 import { Listeners } from "./listeners";
 
 /** Where something listens. */
@@ -29,46 +31,72 @@ export interface Gatekeeper {
   admits(port: number): boolean;
 }
 
+/** What the inside says: it has taken a connection; something has connected to a place; or it follows the list. */
+type Told = { readonly took: number } | Place | { readonly listening: true };
+
 /** How often the rules, and the number of the machine's sockets, are looked at. */
 const PERIOD_MS = 50;
 
 export class Gate {
   private readonly servers = new Map<number, net.Server>();
   private readonly sockets = new Set<net.Socket>();
-  private readonly inside: ChildProcess;
-  private readonly timer: NodeJS.Timeout;
-  private readonly listeners: Listeners;
+  /** Connections that are handed to the inside, until it says that it has them. */
+  private readonly handed = new Map<number, net.Socket>();
+  private lastHanded = 0;
+  private readonly inside: ChildProcess & { stdout: Readable; stderr: Readable };
+  private listeners: Listeners | undefined;
+  private timer: NodeJS.Timeout | undefined;
   private targets: ReadonlyMap<string, Place> | undefined;
+  private complaint = "";
   private closed = false;
-  /** Resolves when the machine can reach what it may reach now. */
+  /** Resolves when the network is there: machines can be made in it. Rejects where the host does not let it. */
+  readonly made: Promise<void>;
+  /** Resolves when what is in the network reaches what it may reach now. */
   readonly opened: Promise<void>;
   /** The ports on which the machine's programs can be reached. */
   ports: readonly number[] = [];
 
-  /** `pid`: process 1 of the machine. `enter`: the command that starts another in its network namespace. */
+  /** `enter`: the command that makes the network, writes a line when it has, and then becomes the command after it. */
   constructor(
     private readonly keeper: Gatekeeper,
-    pid: number,
     enter: readonly [string, ...string[]],
   ) {
-    this.listeners = new Listeners(pid, keeper.address);
     const [command, ...args] = enter;
     this.inside = spawn(command, [...args, process.execPath, path.join(__dirname, "gate-inside.js")], {
-      stdio: ["ignore", "ignore", "ignore", "ipc"],
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
       env: {},
       cwd: "/",
       detached: true,
-    });
-    this.opened = new Promise((resolve, reject) => {
-      this.inside.on("message", (message, socket) => {
-        if (socket === undefined) resolve();
-        else this.connect(message as Place, socket as net.Socket);
-      });
+    }) as typeof this.inside;
+    const ended = new Promise<never>((_, reject) => {
       this.inside.once("error", reject);
-      this.inside.once("exit", (code, signal) => reject(new Error(`the gate ended with ${code ?? signal}`)));
+      this.inside.once("close", () => reject(new Error(this.complaint.trim() || "the gate has ended")));
     });
+    this.inside.stderr.on(
+      "data",
+      (data: Buffer) => (this.complaint = (this.complaint + data.toString()).slice(-2_000)),
+    );
+    this.made = Promise.race([once(this.inside.stdout, "data"), ended]).then(() => this.start());
+    const listening = new Promise<void>((resolve) => {
+      this.inside.on("message", (message: Told, socket) => {
+        if ("took" in message) this.release(message.took);
+        else if ("address" in message) this.connect(message, socket as net.Socket);
+        else resolve();
+      });
+    });
+    this.opened = Promise.race([this.made.then(() => listening), ended]);
     // Whoever wants to know waits for it.
-    this.opened.catch(() => undefined);
+    for (const promise of [ended, this.made, this.opened]) promise.catch(() => undefined);
+  }
+
+  /** A process in the network. */
+  get pid(): number {
+    return this.inside.pid ?? 0;
+  }
+
+  private start(): void {
+    if (this.closed) return;
+    this.listeners = new Listeners(this.pid, this.keeper.address);
     this.timer = setInterval(() => this.refresh(), PERIOD_MS).unref();
     this.refresh();
   }
@@ -78,7 +106,7 @@ export class Gate {
     clearInterval(this.timer);
     this.inside.kill("SIGKILL");
     for (const server of this.servers.values()) server.close();
-    for (const socket of this.sockets) socket.destroy();
+    for (const socket of [...this.sockets, ...this.handed.values()]) socket.destroy();
   }
 
   private refresh(): void {
@@ -94,7 +122,8 @@ export class Gate {
   private openPorts(targets: ReadonlyMap<string, Place>): void {
     const { address } = this.keeper;
     if (address === undefined) return;
-    this.ports = this.listeners.ports().filter((port) => !targets.has(nameOf({ address, port })));
+    const ports = this.listeners?.ports() ?? [];
+    this.ports = ports.filter((port) => !targets.has(nameOf({ address, port })));
     const wanted = new Set(this.ports.filter((port) => this.keeper.admits(port)));
     for (const [port, server] of this.servers) {
       if (wanted.has(port)) continue;
@@ -109,7 +138,7 @@ export class Gate {
   private serverFor(place: Place): net.Server {
     const server = net.createServer({ pauseOnConnect: true }, (socket) => {
       if (!this.keeper.admits(place.port)) socket.destroy();
-      else this.tell({ deliver: place }, socket);
+      else this.hand(place, socket);
     });
     // The port is still, or already, in use on the host: tried again at the next look.
     server.on("error", () => this.servers.delete(place.port));
@@ -141,11 +170,24 @@ export class Gate {
     inside.resume();
   }
 
-  private tell(message: object, socket?: net.Socket): void {
-    if (!this.inside.connected) return void socket?.destroy();
-    this.inside.send(message, socket, {}, (error) => {
-      if (error) socket?.destroy();
+  /** Keeps a copy until the inside has the connection: else one that is on its way when the gate closes never ends. */
+  private hand(place: Place, socket: net.Socket): void {
+    const id = ++this.lastHanded;
+    this.handed.set(id, socket);
+    if (!this.inside.connected) return this.release(id);
+    this.inside.send({ deliver: place, id }, socket, { keepOpen: true }, (error) => {
+      if (error) this.release(id);
     });
+  }
+
+  private release(id: number): void {
+    this.handed.get(id)?.destroy();
+    this.handed.delete(id);
+  }
+
+  private tell(message: object): void {
+    // Who has ended does not need to know.
+    if (this.inside.connected) this.inside.send(message, () => undefined);
   }
 }
 

@@ -30,7 +30,8 @@ export class Listeners {
   /** The ports. May be late by a fraction of a second. */
   ports(): readonly number[] {
     const age = performance.now() - this.readAt;
-    if (age < READ_AGAIN_MS) return this.known;
+    // Somebody waits for the first one.
+    if (this.known.length > 0 && age < READ_AGAIN_MS) return this.known;
     const counts = ["sockstat", "sockstat6"].flatMap((file) => SOCKETS_IN_USE.exec(this.read(file)) ?? []).join();
     if (counts === this.counts && age < READ_ANYWAY_MS) return this.known;
     this.counts = counts;

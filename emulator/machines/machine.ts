@@ -3,7 +3,7 @@
  * builds are machines. When the machine stops, every process in it is gone.
  */
 import type { Readable, Writable } from "node:stream";
-import type { Gatekeeper } from "./gate";
+import type { Gate, Gatekeeper } from "./gate";
 
 export interface MachineOptions {
   /** Host name inside, for example `ip-10-0-1-23.ec2.internal`. */
@@ -18,9 +18,10 @@ export interface MachineOptions {
   readonly hosts: Readonly<Record<string, string>>;
   /**
    * False: no network at all, not even loopback (a subnet without a route). True: the host's own network, its loopback
-   * included. A gatekeeper: a network of its own, from which and to which only what the gatekeeper lets through goes.
+   * included. A gatekeeper: a network of its own, from which and to which only what the gatekeeper lets through goes. A
+   * gate: such a network that has been made before. It ends with the machine, and when that cannot be started.
    */
-  readonly network: boolean | Gatekeeper;
+  readonly network: boolean | Gatekeeper | Gate;
   /** The environment of every process, unless a command adds to it. Nothing of the host's environment is inherited. */
   readonly environment: Readonly<Record<string, string>>;
 }

@@ -25,7 +25,7 @@ import * as path from "node:path";
 import * as readline from "node:readline";
 import { promisify } from "node:util";
 import type { Readable, Writable } from "node:stream";
-import { Gate } from "./gate";
+import { Gate, type Gatekeeper } from "./gate";
 import type { CommandOptions, Machine, MachineOptions, MachineProcess } from "./machine";
 import { findProgram, postgresFolder } from "./programs";
 
@@ -46,6 +46,11 @@ const DEVICE_NAME = /^[a-z][a-z0-9]*$/;
 
 const execute = promisify(execFile);
 
+/** What a machine is made with: its network, if it has one of its own, is there or on its way. */
+interface Booting extends MachineOptions {
+  readonly network: boolean | Gate;
+}
+
 interface Mount {
   readonly source: string;
   readonly target: string;
@@ -55,24 +60,47 @@ interface Mount {
 
 /** Starts a machine. Rejects with a one-line reason where the host does not let it. */
 export async function bootMachine(options: MachineOptions): Promise<Machine> {
-  const tools = machineTools();
-  prepareFolders(options);
-  const mounts = planMounts(options);
-  const root = path.join(options.directory, "root");
-  const fstab = mounts.map((mount) => fstabLine(root, mount)).join("");
-  fs.writeFileSync(path.join(options.directory, "fstab"), fstab);
-  const inner = [tools.unshare, "--mount", "--propagation", "slave", tools.sh, "-c", bootScript(options, mounts)];
-  const script = [tools.sh, "-c", outerScript(options), "sh", ...inner];
-  const supervisor = spawn(tools.unshare, [...unshareArguments(options), ...script], {
-    stdio: ["pipe", "pipe", "pipe"],
-    env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
-    cwd: "/",
-    // In a session of its own: a terminal's Ctrl-C goes to a whole process group, and would end the machine by itself.
-    detached: true,
-  });
-  const machine = new NamespaceMachine(options, tools, supervisor);
+  const { network } = options;
+  const gate = typeof network === "boolean" || network instanceof Gate ? network : openGate(network);
+  const machine = await startMachine({ ...options, network: gate });
   await machine.booted();
   return machine;
+}
+
+/**
+ * A network for a machine. Making one takes longer than the rest of a boot: where a machine takes the place of another
+ * one, its network is made before the other goes down.
+ */
+export function openGate(keeper: Gatekeeper): Gate {
+  const { unshare, sh } = machineTools();
+  const user = needsUserNamespace() ? ["--map-root-user"] : [];
+  return new Gate(keeper, [unshare, ...user, "--net", "--", sh, "-c", `${loopbackUp()} && echo && exec "$@"`, "sh"]);
+}
+
+async function startMachine(options: Booting): Promise<NamespaceMachine> {
+  try {
+    const tools = machineTools();
+    prepareFolders(options);
+    const mounts = planMounts(options);
+    const root = path.join(options.directory, "root");
+    const fstab = mounts.map((mount) => fstabLine(root, mount)).join("");
+    fs.writeFileSync(path.join(options.directory, "fstab"), fstab);
+    const inner = [tools.unshare, "--mount", "--propagation", "slave", tools.sh, "-c", bootScript(options, mounts)];
+    const script = [tools.sh, "-c", outerScript(options), "sh", ...inner];
+    if (options.network instanceof Gate) await options.network.made.catch(refuse);
+    const [command, ...args] = [...outerCommand(tools, options), ...script];
+    const supervisor = spawn(command, args, {
+      stdio: ["pipe", "pipe", "pipe"],
+      env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" },
+      cwd: "/",
+      // In a session of its own: a terminal's Ctrl-C goes to a whole process group, and would end the machine by itself.
+      detached: true,
+    });
+    return new NamespaceMachine(options, tools, supervisor);
+  } catch (error) {
+    if (options.network instanceof Gate) options.network.close();
+    throw error;
+  }
 }
 
 /** Why machines cannot run on this host, as one line that says what to do; undefined when they can. */
@@ -116,13 +144,14 @@ class NamespaceMachine implements Machine {
   private initPid = 0;
   private alive = true;
   private complaint = "";
-  private gate: Gate | undefined;
+  private readonly gate: Gate | undefined;
 
   constructor(
-    private readonly options: MachineOptions,
+    private readonly options: Booting,
     private readonly tools: Tools,
     private readonly supervisor: ChildProcess & { stdin: Writable; stdout: Readable; stderr: Readable },
   ) {
+    this.gate = options.network instanceof Gate ? options.network : undefined;
     this.environment = {
       PATH: machinePath(),
       HOME: "/root",
@@ -159,19 +188,15 @@ class NamespaceMachine implements Machine {
     this.supervisor.stdout.resume();
     if (typeof pid === "number" && pid > 0) {
       this.initPid = pid;
-      await this.openGate();
+      await this.connected();
       return;
     }
     await this.stop();
-    const reason = this.complaint.trim().replace(/\s*\n\s*/g, "; ") || "no answer within its deadline";
-    throw new Error(`Cannot start a machine in Linux namespaces: ${reason}. ${namespaceAdvice()}`);
+    refuse(new Error(this.complaint.trim() || "no answer within its deadline"));
   }
 
-  private async openGate(): Promise<void> {
-    const { network } = this.options;
-    if (typeof network === "boolean") return;
-    const target = ["--target", String(this.initPid), ...userArguments(), "--net", "--"];
-    this.gate = new Gate(network, this.initPid, [this.tools.nsenter, ...target]);
+  private async connected(): Promise<void> {
+    if (this.gate === undefined) return;
     try {
       await Promise.race([this.gate.opened, failAfter(BOOT_DEADLINE_MS, "no answer within its deadline")]);
     } catch (error) {
@@ -389,10 +414,9 @@ function fstabField(text: string): string {
 }
 
 /** Makes /dev a mount of its own whose changes spread to the inner namespace, and goes on there. */
-function outerScript({ directory, network }: MachineOptions): string {
+function outerScript({ directory }: MachineOptions): string {
   const devices = shellWord(path.join(directory, "dev"));
-  const up = typeof network === "boolean" ? [] : [`${loopbackUp()} || exit`];
-  return [...up, `mount --bind ${devices} ${devices} && mount --make-shared ${devices} && exec "$@"`].join("\n");
+  return `mount --bind ${devices} ${devices} && mount --make-shared ${devices} && exec "$@"`;
 }
 
 /**
@@ -476,9 +500,13 @@ function needsUserNamespace(): boolean {
   return process.getuid?.() !== 0;
 }
 
-function unshareArguments({ network }: MachineOptions): string[] {
-  const user = needsUserNamespace() ? ["--map-root-user"] : [];
-  return [...user, "--mount", "--pid", "--uts", ...(network === true ? [] : ["--net"]), "--fork", "--kill-child", "--"];
+/** Enters the namespaces of the gate, if there is one, and makes the others. */
+function outerCommand({ nsenter, unshare }: Tools, { network }: Booting): [string, ...string[]] {
+  const own = ["--mount", "--pid", "--uts", ...(network === false ? ["--net"] : []), "--fork", "--kill-child", "--"];
+  if (network instanceof Gate) {
+    return [nsenter, "--target", String(network.pid), ...userArguments(), "--net", "--", unshare, ...own];
+  }
+  return [unshare, ...(needsUserNamespace() ? ["--map-root-user"] : []), ...own];
 }
 
 function nsenterArguments(pid: number, { network }: MachineOptions): string[] {
@@ -535,6 +563,12 @@ function failAfter(milliseconds: number, message: string): Promise<never> {
   return deadline(milliseconds).then(() => {
     throw new Error(message);
   });
+}
+
+/** Throws what the host has against namespaces, as one line. */
+function refuse(error: Error): never {
+  const reason = error.message.replace(/\s*\n\s*/g, "; ");
+  throw new Error(`Cannot start a machine in Linux namespaces: ${reason}. ${namespaceAdvice()}`, { cause: error });
 }
 
 function namespaceAdvice(): string {

@@ -82,7 +82,8 @@ export function observedInputs(definition: ResourceDefinition, inputs: Propertie
   const observed: Properties = {};
   for (const [name, given] of Object.entries(inputs)) {
     const real = outputs[name];
-    const agrees = name === defaultsKey || (name === "tags" ? same(given, real) : covers(given, real));
+    const known = name === defaultsKey || definition.inputs[name]?.writeOnly === true;
+    const agrees = known || (name === "tags" ? same(given, real) : covers(given, real));
     observed[name] = agrees || (real === undefined && !isData(given)) ? given : real;
     if (observed[name] === undefined) delete observed[name];
   }

@@ -8,7 +8,6 @@ import { Empty } from "google-protobuf/google/protobuf/empty_pb";
 import { Struct } from "google-protobuf/google/protobuf/struct_pb";
 import {
   AwsError,
-  InitializationFailed,
   type InvokeDefinition,
   type Properties,
   type ResourceContext,
@@ -179,9 +178,12 @@ export class ProviderServer {
       return response;
     }
     const run = async (): Promise<ResourceState> => {
-      const updated = definition.update?.(request.getId(), plain(news.values), plain(olds.values), this.context);
-      if (!updated) throw new Error(`${definition.type} is never updated in place`);
-      return updated;
+      const [id, before] = [request.getId(), plain(olds.values)];
+      if (definition.update) return definition.update(id, plain(news.values), before, this.context);
+      // Nothing of it changes in place: it was half made, and the engine asks whether it is complete now.
+      const found = await definition.read(id, before, this.context);
+      if (!found) throw new Error(`${definition.type} ${id} is gone. Run a refresh, and then the update again.`);
+      return found;
     };
     const left = () => definition.read(request.getId(), plain(olds.values), this.context);
     const state = await this.within(request.getTimeout(), definition, news, run, left);
@@ -243,7 +245,7 @@ export class ProviderServer {
     try {
       return await limited(seconds, work);
     } catch (error) {
-      const state = error instanceof InitializationFailed ? error.state : await stateAfter(left);
+      const state = await stateAfter(left);
       if (state === undefined) throw error;
       const detail = new messages.ErrorResourceInitFailed();
       detail.setId(state.id);

@@ -113,12 +113,13 @@ class ServerAdmin implements AdminSession {
     let tried = false;
     const what = `put the staged database in the place of ${names(pairs)}`;
     const result = await this.persist(deadline, what, async (client) => {
-      if (await swapped(client, pairs)) {
+      const found = await positions(client, pairs);
+      if (isOver(found)) {
         await ready?.();
         return { at: now(), milliseconds: tried ? Date.now() - started : 0, resumed: !tried };
       }
       tried = true;
-      if (!(await halfWay(client, pairs))) {
+      if (!found.includes("half")) {
         await this.pausePoolers(pairs);
         await this.clear(client, pairs);
         await exchange(client, pairs, ready);
@@ -135,7 +136,9 @@ class ServerAdmin implements AdminSession {
   }
 
   isSwapped(pairs: readonly SwapPair[], deadline: Date): Promise<boolean> {
-    return this.persist(deadline, "look which databases are live", (client) => swapped(client, pairs));
+    return this.persist(deadline, "look which databases are live", async (client) =>
+      isOver(await positions(client, pairs)),
+    );
   }
 
   undone(pair: SwapPair, before: ProtectedDatabase, deadline: Date): Promise<Undone> {
@@ -383,12 +386,8 @@ async function positions(client: Client, pairs: readonly SwapPair[]): Promise<Po
   return found;
 }
 
-async function swapped(client: Client, pairs: readonly SwapPair[]): Promise<boolean> {
-  return (await positions(client, pairs)).every((each) => each === "after");
-}
-
-async function halfWay(client: Client, pairs: readonly SwapPair[]): Promise<boolean> {
-  return (await positions(client, pairs)).includes("half");
+function isOver(found: readonly Position[]): boolean {
+  return found.every((each) => each === "after");
 }
 
 function names(pairs: readonly SwapPair[]): string {

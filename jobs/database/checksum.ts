@@ -8,6 +8,9 @@ export interface Sum {
   readonly sha256: string;
 }
 
+/** What may lie between the two ends, so that a short halt of one is none of the other. A longer one is: nothing piles up. */
+const buffered = 4 * 1024 * 1024;
+
 export class Checksum extends Transform {
   private count = 0;
   private readonly hash = createHash("sha256");
@@ -21,7 +24,7 @@ export class Checksum extends Transform {
     private readonly atEnd: (sum: Sum) => Promise<void> | void,
     private readonly look: (chunk: Buffer) => void = () => undefined,
   ) {
-    super();
+    super({ readableHighWaterMark: buffered });
   }
 
   /** Undefined until the stream has ended well. */

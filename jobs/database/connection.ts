@@ -16,6 +16,13 @@ const trustedFor = 30_000;
 /** Dead peers are noticed by the server, too: a lost job must not hold locks or a snapshot. */
 const keepAlives = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3";
 
+/**
+ * Time-outs that a database or role sets for its users: a job waits idly, holds a snapshot, and has deadlines of its
+ * own. Only those that the server knows: the first came with 14, the last with 17.
+ */
+const withoutTimeouts = `SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
+  WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')`;
+
 /** The credentials that the server took last. Used until it refuses them; then the secret is read again. */
 const accepted = new WeakMap<DatabaseAccess, { readonly credentials: Credentials; readonly at: number }>();
 
@@ -32,7 +39,9 @@ export async function connect(access: DatabaseAccess, database = access.target.d
     const client = newClient(access, database, credentials, ca);
     try {
       await client.connect();
-      await client.query("SET search_path = ''; SET lock_timeout = '10s'; SET client_min_messages = warning");
+      await client.query(
+        `SET search_path = ''; SET lock_timeout = '10s'; SET client_min_messages = warning; ${withoutTimeouts}`,
+      );
       accepted.set(access, { credentials, at: Date.now() });
       return client;
     } catch (error) {

@@ -21,7 +21,7 @@ export type Contents = Pick<DatabaseFingerprint, "relations" | "sequences" | "la
 type RelationFingerprint = DatabaseFingerprint["largeObjects"];
 
 /** Everything that a value's text depends on; and row security must be an error, never a shorter count. */
-const settings = `
+export const readingSettings = `
   SET search_path = ''; SET row_security = off; SET timezone = 'UTC'; SET datestyle = 'ISO, YMD';
   SET intervalstyle = 'postgres'; SET extra_float_digits = 3; SET bytea_output = 'hex'; SET xmloption = content;
   SET lc_monetary = 'C'; SET client_encoding = 'UTF8'; SET jit = off; SET statement_timeout = 0;
@@ -60,7 +60,7 @@ interface Chunk {
 async function readingSession(access: DatabaseAccess, database: string, snapshot?: string): Promise<Client> {
   const client = await connect(access, database);
   try {
-    await client.query(settings);
+    await client.query(readingSettings);
     await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
     // A snapshot's name is the server's own text; it can be no parameter here.
     if (snapshot !== undefined) await client.query(`SET TRANSACTION SNAPSHOT ${client.escapeLiteral(snapshot)}`);
@@ -275,28 +275,32 @@ export async function readSequences(client: Client): Promise<Record<string, stri
   return Object.fromEntries(rows.map(({ name, value }) => [name, value]));
 }
 
-/** Contents, not pages: a restore writes the pages that a sparse object leaves out. */
+/**
+ * Contents, not pages: a restore writes the pages that a sparse object leaves out. Read as their owners may, because not
+ * every master may read the catalog of pages (13 has no pg_read_all_data).
+ */
 async function readLargeObjects(client: Client): Promise<RelationFingerprint> {
-  const { rows } = await one<{ rows: string }>(
-    client,
-    "SELECT pg_catalog.count(*)::text AS rows FROM pg_catalog.pg_largeobject_metadata",
-  );
-  // Where there is none, the right to read them is not needed (13 has no pg_read_all_data).
-  if (rows === "0") return { rows, hash: "0" };
   return one<RelationFingerprint>(
     client,
     `SELECT pg_catalog.count(*)::text AS rows,
             coalesce(pg_catalog.sum(pg_catalog.hashtextextended(
-              row(m.oid, m.lomowner::regrole, m.lomacl, d.len, d.h,
-                  pg_catalog.obj_description(m.oid, 'pg_largeobject'))::text COLLATE "C", 0)), 0)::text AS hash
-       FROM pg_catalog.pg_largeobject_metadata m
-       LEFT JOIN (SELECT loid, pg_catalog.max(pageno::int8 * 2048 + pg_catalog.length(data)) AS len,
-                         pg_catalog.sum(pg_catalog.hashtextextended(
-                           row(pageno, pg_catalog.rtrim(pg_catalog.encode(data, 'hex'), '0'))::text COLLATE "C", 0))
-                         FILTER (WHERE pg_catalog.rtrim(pg_catalog.encode(data, 'hex'), '0') <> '') AS h
-                    FROM pg_catalog.pg_largeobject GROUP BY loid) d ON d.loid = m.oid`,
+              row(m.oid, m.lomowner::regrole, m.lomacl, pg_catalog.obj_description(m.oid, 'pg_largeobject'),
+                  (WITH RECURSIVE part(number, length, hash) AS (
+                     SELECT -1::int8, ${largeObjectPart}, NULL::bytea
+                      UNION ALL
+                     SELECT p.number + 1, pg_catalog.length(d.data), pg_catalog.sha256(d.data)
+                       FROM part p CROSS JOIN LATERAL (
+                         SELECT pg_catalog.lo_get(m.oid, (p.number + 1) * ${largeObjectPart}, ${largeObjectPart}) AS data
+                         OFFSET 0) d
+                      WHERE p.length = ${largeObjectPart})
+                   SELECT pg_catalog.string_agg(concat_ws(' ', length, hash), ',' ORDER BY number) FROM part))::text
+              COLLATE "C", 0)), 0)::text AS hash
+       FROM pg_catalog.pg_largeobject_metadata m`,
   );
 }
+
+/** As much of a large object as the server holds at a time, in bytes. */
+const largeObjectPart = 1 << 20;
 
 /** How two fingerprints differ, one line each. Empty: the databases are equal. */
 export function differences(before: DatabaseFingerprint, after: DatabaseFingerprint): string[] {

@@ -5,7 +5,7 @@
  * `default_transaction_read_only`, for the database, and an exception from it for itself, the role that the deploy
  * works as. A session takes its defaults when it begins, so all that began before are ended once; and once more when
  * the freeze is over. It is advisory: a session that switches it off writes on, and so does one of the master's role.
- * docs/healing.md says so, with what was considered instead.
+ * docs/exactness.md says so, with what was considered instead.
  *
  * Nothing has to be remembered: the exception is set first and taken back last, and tells that a freeze is on, or was
  * not taken back to its end. That only the freeze sets these two is made sure of by the preflight.

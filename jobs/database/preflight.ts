@@ -29,6 +29,15 @@ const relation = "pg_catalog.format('%I.%I', n.nspname, c.relname)";
 const relations = "pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
 const thisDatabase = "(SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())";
 
+/**
+ * Whether the master can act as a role: have its rights, and give it what it owns. From 16 on a membership can be
+ * without either.
+ */
+const canBe = (role: string): string =>
+  `(pg_catalog.pg_has_role(${role}, 'USAGE')
+    AND CASE WHEN pg_catalog.current_setting('server_version_num')::int < 160000 THEN true
+             ELSE pg_catalog.pg_has_role(${role}, 'SET') END)`;
+
 /** What belongs to an extension is made by the extension. */
 const ownObject = (catalog: string): string =>
   `o.oid >= 16384 AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
@@ -58,7 +67,7 @@ const owned = [
     `SELECT pg_catalog.pg_describe_object('pg_catalog.${catalog}'::regclass, o.oid, 0) || ' of role '
               || pg_catalog.pg_get_userbyid(o.${owner}) AS object
        FROM pg_catalog.${catalog} o
-      WHERE NOT pg_catalog.pg_has_role(o.${owner}, 'USAGE') AND ${which} AND ${ownObject(`pg_catalog.${catalog}`)}`,
+      WHERE NOT ${canBe(`o.${owner}`)} AND ${which} AND ${ownObject(`pg_catalog.${catalog}`)}`,
 );
 
 const bypasses = "(SELECT rolbypassrls OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)";
@@ -102,7 +111,7 @@ const rules: readonly Rule[] = [
     code: "database-owner",
     severity: "stop",
     find: `SELECT pg_catalog.pg_get_userbyid(datdba) AS object FROM pg_catalog.pg_database
-           WHERE oid = ${thisDatabase} AND NOT pg_catalog.pg_has_role(datdba, 'USAGE')`,
+           WHERE oid = ${thisDatabase} AND NOT ${canBe("datdba")}`,
     message: "the database belongs to this role, and only its members may rename the database; GRANT it to the master",
   },
   {
@@ -110,7 +119,7 @@ const rules: readonly Rule[] = [
     severity: "stop",
     find: `SELECT DISTINCT pg_catalog.pg_get_userbyid(a.grantor) AS object
              FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a
-            WHERE d.oid = ${thisDatabase} AND NOT pg_catalog.pg_has_role(a.grantor, 'USAGE')`,
+            WHERE d.oid = ${thisDatabase} AND NOT ${canBe("a.grantor")}`,
     message:
       "this role has granted rights on the database, which only its members can grant again; GRANT it to the master",
   },
@@ -134,7 +143,7 @@ const rules: readonly Rule[] = [
     code: "extension-owner",
     severity: "stop",
     find: `SELECT extname AS object FROM pg_catalog.pg_extension
-            WHERE oid >= 16384 AND NOT pg_catalog.pg_has_role(extowner, 'USAGE')`,
+            WHERE oid >= 16384 AND NOT ${canBe("extowner")}`,
     message: "the extension belongs to a role that the master is no member of, and would become the master's; GRANT it",
   },
   {
@@ -218,7 +227,7 @@ const rules: readonly Rule[] = [
     code: "large-object-owner",
     severity: "stop",
     find: `SELECT 'large object ' || oid AS object FROM pg_catalog.pg_largeobject_metadata
-           WHERE NOT pg_catalog.pg_has_role(lomowner, 'USAGE') LIMIT 5`,
+           WHERE NOT ${canBe("lomowner")} LIMIT 5`,
     message: "only members of its owner can dump a large object; GRANT its owner to the master",
   },
   {

@@ -119,19 +119,25 @@ export async function feed(program: Program, input: Readable): Promise<void> {
 
 /**
  * The folder of the client programs of the server's own major version: an older pg_dump refuses the server, and a newer
- * one writes what the older pg_restore of the next job may not read. Empty: they are on PATH.
+ * one writes what the older pg_restore of the next job may not read. Looked for in the folder that
+ * PROTECTED_PIPELINE_POSTGRES_BIN names, then where Debian's and the PostgreSQL project's packages put several versions
+ * side by side, then on PATH (an empty folder).
  */
 export async function clientFolder(serverVersion: number, deadline: Date): Promise<string> {
   const major = Math.floor(serverVersion / 10_000);
-  // Where Debian's and the PostgreSQL project's packages put several versions side by side.
-  const folders = [`/usr/lib/postgresql/${major}/bin`, `/usr/pgsql-${major}/bin`];
-  const folder = folders.find((each) => fs.existsSync(path.join(each, "pg_dump"))) ?? "";
+  const named = process.env.PROTECTED_PIPELINE_POSTGRES_BIN;
+  const candidates = [...(named ? [named] : []), `/usr/lib/postgresql/${major}/bin`, `/usr/pgsql-${major}/bin`];
+  const folders = [...candidates.filter((each) => fs.existsSync(path.join(each, "pg_dump"))), ""];
   const environment = { PATH: process.env.PATH ?? "" };
-  const answer = await output({ command: "pg_dump", folder, args: ["--version"], environment, deadline });
-  const found = Number(/\(PostgreSQL\) (\d+)/.exec(answer)?.[1]);
-  if (found === major) return folder;
+  const answers: string[] = [];
+  for (const folder of folders) {
+    const asking = output({ command: "pg_dump", folder, args: ["--version"], environment, deadline });
+    const answer = await asking.catch((error: unknown) => (error as Error).message);
+    if (Number(/\(PostgreSQL\) (\d+)/.exec(answer)?.[1]) === major) return folder;
+    answers.push(`${folder === "" ? "on PATH" : `in ${folder}`}: ${answer.trim()}`);
+  }
   throw new Error(
-    `the server is PostgreSQL ${major}, but pg_dump says "${answer.trim()}"; install the client programs of ` +
-      `PostgreSQL ${major} where the jobs run (the build image, or the project's install commands)`,
+    `the server is PostgreSQL ${major}, but of pg_dump there is only (${answers.join("; ")}); install the client ` +
+      `programs of PostgreSQL ${major} where the jobs run (the build image, or the project's install commands)`,
   );
 }

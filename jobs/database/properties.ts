@@ -241,16 +241,17 @@ async function applyGrants(client: Client, from: SharedProperties, to: number, d
   const grantees = new Set((await grants(client, to)).map((each) => each.grantee));
   await client.query("BEGIN");
   try {
+    // As the very role that granted: of several that a member could grant as, the server takes any.
+    await client.query(`SET LOCAL ROLE ${quoted(owner)}`);
     for (const grantee of grantees) {
       await client.query(`REVOKE ALL ON DATABASE ${database} FROM ${roleName(grantee)} CASCADE`);
     }
     // The owner's grants first: those that grantees handed on rest on them.
     const ordered = [...from.grants].sort((a, b) => Number(a.grantor !== owner) - Number(b.grantor !== owner));
     for (const { grantor, grantee, privilege, grantable } of ordered) {
-      if (grantor !== owner) await client.query(`SET LOCAL ROLE ${quoted(grantor)}`);
       const option = grantable ? " WITH GRANT OPTION" : "";
+      await client.query(`SET LOCAL ROLE ${quoted(grantor)}`);
       await client.query(`GRANT ${privilege} ON DATABASE ${database} TO ${roleName(grantee)}${option}`);
-      if (grantor !== owner) await client.query("RESET ROLE");
     }
     await client.query("COMMIT");
   } catch (error) {
@@ -286,11 +287,12 @@ async function applySetting(
   database: string,
   end: "COMMIT" | "ROLLBACK",
 ): Promise<void> {
-  await client.query("BEGIN");
   try {
-    await client.query("SELECT pg_catalog.set_config($1, $2, true)", [name, value]);
-    await client.query(`ALTER ${settingSubject(role, database)} SET ${settingName(name)} FROM CURRENT`);
-    await client.query(end);
+    // In one message: the setting may be a time-out for sessions that say nothing within their transaction.
+    await client.query(
+      `BEGIN; SELECT pg_catalog.set_config(${literal(name)}, ${literal(value)}, true);
+       ALTER ${settingSubject(role, database)} SET ${settingName(name)} FROM CURRENT; ${end}`,
+    );
   } catch (error) {
     await client.query("ROLLBACK").catch(() => undefined);
     throw error;
@@ -322,9 +324,13 @@ function settingName(name: string): string {
 
 /**
  * What lives on the server as a whole, and is not healed with a database: roles with their memberships and settings,
- * other databases, tablespaces. By name, with all that is known of it as readable text. Passwords are not readable.
+ * other databases, tablespaces, rights on parameters. By name, with all that is known of it as readable text. Passwords are not readable.
  */
 export async function serverObjects(client: Client): Promise<Record<string, string>> {
+  const parameters = `
+     UNION ALL
+     SELECT 'rights on the parameter ' || p.parname, pg_catalog.jsonb_build_object('rights', p.paracl::text)
+       FROM pg_catalog.pg_parameter_acl p`;
   // pg_auth_members has more columns in newer versions (16: options of their own), so it is taken as a whole.
   const { rows } = await client.query<{ name: string; known: Record<string, unknown> }>(
     `SELECT 'role ' || r.rolname AS name,
@@ -345,7 +351,7 @@ export async function serverObjects(client: Client): Promise<Record<string, stri
      UNION ALL
      SELECT 'tablespace ' || t.spcname, pg_catalog.jsonb_build_object('owner', pg_catalog.pg_get_userbyid(t.spcowner),
                                           'rights', t.spcacl::text, 'options', t.spcoptions)
-       FROM pg_catalog.pg_tablespace t ORDER BY 1`,
+       FROM pg_catalog.pg_tablespace t ${(await serverVersion(client)) < 150_000 ? "" : parameters} ORDER BY 1`,
   );
   return Object.fromEntries(rows.map(({ name, known }) => [name, JSON.stringify(known)]));
 }

@@ -185,13 +185,17 @@ export function sort(
   schemaOnly: boolean,
 ): Record<"schemas" | "rest" | "rights" | "last", Entry[]> {
   const wanted = entries.filter((entry) => !kinds.extensionComment(entry) && !(schemaOnly && kinds.largeObject(entry)));
-  const special = (entry: Entry): boolean => kinds.schema(entry) || kinds.acl(entry) || kinds.last(entry);
+  const lastOnes = new Set(wanted.filter(kinds.last).map(({ id }) => id));
+  // A comment comes after what it is about.
+  const isLast = ({ id, section, needs }: Entry): boolean =>
+    lastOnes.has(id) || (section === "none" && needs.some((need) => lastOnes.has(need)));
+  const special = (entry: Entry): boolean => kinds.schema(entry) || kinds.acl(entry) || isLast(entry);
   return {
     schemas: wanted.filter(kinds.schema),
     rest: wanted.filter((entry) => !special(entry)),
     rights: wanted.filter(kinds.acl),
     // What a schema alone has no need of: contents of materialized views.
-    last: wanted.filter((entry) => kinds.last(entry) && !(schemaOnly && entry.kind.startsWith("MATERIALIZED"))),
+    last: wanted.filter((entry) => isLast(entry) && !(schemaOnly && entry.kind.startsWith("MATERIALIZED"))),
   };
 }
 
@@ -254,10 +258,23 @@ async function revokeCreate(client: Client, granted: readonly Stranger[]): Promi
   }
 }
 
-/** Only a superuser changes the session's user; being the role for a while has the same effect on what is granted. */
+/**
+ * Grants are made as the very roles that made them. Only a superuser changes the session's user; being the role for a
+ * while has the same effect. And of several roles that a member could grant as, the server takes any, where somebody
+ * else than the owner may grant too: there, what is the owner's is granted as the owner.
+ */
 export function asRoles(sql: string): string {
-  return sql
-    .replace(/^SET SESSION AUTHORIZATION DEFAULT;$/gm, "RESET ROLE;")
-    .replace(/^RESET SESSION AUTHORIZATION;$/gm, "RESET ROLE;")
+  const objects = sql.split(/^(?=--\n-- Name: )/m);
+  return objects.map(asGrantors).join("");
+}
+
+function asGrantors(sql: string): string {
+  const owner = /^-- Name: .*; Owner: (.+)$/m.exec(sql)?.[1];
+  const asOwner = owner !== undefined && owner !== "-" && sql.includes(" WITH GRANT OPTION;");
+  const back = asOwner ? `SET ROLE ${quoted(owner)};` : "RESET ROLE;";
+  const granting = sql
+    .replace(/^SET SESSION AUTHORIZATION DEFAULT;$/gm, () => back)
+    .replace(/^RESET SESSION AUTHORIZATION;$/gm, () => back)
     .replace(/^SET SESSION AUTHORIZATION (.+);$/gm, "SET ROLE $1;");
+  return asOwner ? `${back}\n${granting}\nRESET ROLE;\n` : granting;
 }

@@ -1,11 +1,13 @@
 /** Stages a database: restores the recovery point beside the live database, where a healing will find it. */
 import { pipeline } from "node:stream";
 import { finished } from "node:stream/promises";
+import { DatabaseError } from "pg";
 import { evidenceDatabase, stagedDatabase } from "../../run/ids";
+import { analyze } from "./analyze";
 import { openArchive } from "./archive";
 import { DamagedDump } from "./blocks";
 import { Checksum, type Sum } from "./checksum";
-import { saying, withConnection } from "./connection";
+import { remaining, saying, withConnection } from "./connection";
 import { createOwned, dropOwned } from "./owned";
 import { clientFolder } from "./program";
 import { originOf } from "./origin";
@@ -75,13 +77,13 @@ async function fill(
   options: StageOptions,
 ): Promise<void> {
   const { deadline } = options;
+  const workers = options.limits?.workers ?? 1;
   const checksum = await openVerified(options);
   const archive = await openArchive(checksum, folder);
   try {
     access.log(
       `$ ... | pg_restore --exit-on-error --dbname=${database}   # schemas, extensions, tables, data, indexes, rights`,
     );
-    const workers = options.limits?.workers ?? 1;
     await restore(access, guide, {
       archive,
       into: database,
@@ -92,13 +94,20 @@ async function fill(
     if (checksum.sum === undefined) throw new Error("the recovery point's stream was not read to its end");
   } catch (error) {
     // Whether it is what was stored is known at its end, and says more than where it could not be understood.
-    if (error instanceof DamagedDump) await finished(checksum.resume());
+    if (blamesData(error)) {
+      const signal = AbortSignal.timeout(remaining(deadline, "read the recovery point to its end"));
+      await finished(checksum.resume(), { signal });
+    }
     throw error;
   } finally {
     await archive.close();
   }
-  // All of it, partitioned parents too, so that the first queries after a healing are planned as before.
-  await withConnection(access, database, (client) => client.query("SET statement_timeout = 0; ANALYZE"));
+  await analyze(access, database, workers);
+}
+
+/** Whether the data itself is wrong: as a dump, for its types (class 22), or for its constraints (class 23). */
+function blamesData(error: unknown): boolean {
+  return error instanceof DamagedDump || (error instanceof DatabaseError && /^2[23]/.test(error.code ?? ""));
 }
 
 /** The recovery point's stream, which ends well only when it is what was stored. */

@@ -36,12 +36,13 @@ export async function readUndone(
   const database = quoted(pair.evidence);
   await admin.query(`ALTER DATABASE ${database} ALLOW_CONNECTIONS true CONNECTION LIMIT ${visitors}`);
   try {
-    const tables = await changedTables(access, admin, pair, before, deadline);
-    const objects = await changedObjects(access, pair, before, deadline).catch((error: unknown) => {
+    // Beside the rows, and never longer than the evidence is open.
+    const objects = changedObjects(access, pair, before, deadline).catch((error: unknown) => {
       access.log(`the objects that differed cannot be told: ${(error as Error).message}`);
       return [];
     });
-    return { tables, objects: [...(await changedProperties(access, admin, pair, before)), ...objects] };
+    const tables = await changedTables(access, admin, pair, before, deadline).finally(() => objects);
+    return { tables, objects: [...(await changedProperties(access, admin, pair, before)), ...(await objects)] };
   } finally {
     await admin.query(`ALTER DATABASE ${database} ALLOW_CONNECTIONS false CONNECTION LIMIT 0`);
   }

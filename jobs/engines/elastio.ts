@@ -69,12 +69,15 @@ export class ElastioEngine implements BackupEngine {
     _prepared: readonly PreparedVolume[],
     deadline: Deadline,
   ): Promise<PreparedVolume[]> {
-    // An earlier healer may have come this far.
-    const taken = await this.takenOver(machine, recoveryPoint);
-    if (taken.length === machine.volumes.length) return taken;
     const { clients, log } = this.job;
+    // An earlier healer may have come this far.
+    const [taken, copies] = await Promise.all([
+      this.takenOver(machine, recoveryPoint),
+      copiesOf(clients, recoveryPoint),
+    ]);
+    if (taken.length === machine.volumes.length) return taken;
     let job: string | undefined;
-    if ((await copiesOf(clients, recoveryPoint)).length === 0) {
+    if (copies.length === 0) {
       const output = await this.run(["ec2", "restore", "--rp", recoveryPoint, ...json]);
       job = parseStarted("elastio ec2 restore", output).job;
       log(`the restore runs in the background as job ${job}`);

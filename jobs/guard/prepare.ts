@@ -16,7 +16,6 @@ import { unwellAlarms } from "./alarms";
 export async function prepare(context: Context, facts: RunFacts, deadline: Deadline): Promise<void> {
   const { job } = context;
   checkFresh(job, facts);
-  await checkLeases(job);
   await together([
     checkDatabases(context, facts, deadline),
     forEach(job, instancesOf(job.plan), (target) => rehearseInstance(context, facts, target)),
@@ -24,7 +23,7 @@ export async function prepare(context: Context, facts: RunFacts, deadline: Deadl
     checkProbes(context, deadline),
   ]);
   checkFresh(job, facts);
-  // Again, and after the execution has visibly begun: see lease.ts.
+  // After the execution has visibly begun: see lease.ts.
   await checkLeases(job);
 }
 

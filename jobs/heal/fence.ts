@@ -8,17 +8,24 @@ import { duration } from "../log";
 import { now, until } from "../time";
 import { fenceDatabases, lateDatabases, restoreLate } from "./databases";
 import { type Healing, pauseOf } from "./healing";
+import { beginVolumes } from "./instances";
 
 export async function fence(healing: Healing): Promise<void> {
   const { context, measures } = healing;
   const { job } = context;
+  let { facts } = healing;
   // What must be restored first takes its time, in which what still works of the application may go on.
   if (lateDatabases(job).length > 0) {
     await endDeploy(healing);
     await restoreLate(healing);
+    facts = await job.store.load(job.run);
   }
-  const facts = await job.store.load(job.run);
-  const [sessions] = await together([fenceDatabases({ ...healing, facts }), endDeploy(healing)]);
+  const closing = async (): Promise<number> => {
+    const ended = await fenceDatabases({ ...healing, facts });
+    beginVolumes(healing);
+    return ended;
+  };
+  const [sessions] = await together([closing(), endDeploy(healing)]);
   job.log(`fenced: ${sessions} database sessions ended; nobody writes any more (${duration(measures.fence)})`);
   await job.store.writeRun(job.run, "fenced", { at: now(), sessionsEnded: sessions });
 }

@@ -16,7 +16,8 @@ import { confirmInstance, healInstance, openInstances, putAway, readyInstance } 
 
 export { byHand } from "./by-hand";
 export { fence } from "./fence";
-export type { Healing } from "./healing";
+export { begin } from "./healing";
+export type { Begun, Healing } from "./healing";
 
 /** Becomes the healer of the run: the only one, until this build is over. */
 export async function claim(context: Context, facts: RunFacts): Promise<void> {
@@ -63,9 +64,11 @@ export async function confirm(healing: Healing): Promise<Verdict> {
     forEach(job, servers, (server) => confirmServer(healing, server)),
     forEach(job, instancesOf(job.plan), (target) => confirmInstance(healing, target)),
   ]);
-  const undone = await told(healing, "what was undone", () => undoneOf(healing));
-  const notUndone = await told(healing, "what was not undone", () => notUndoneOf(healing));
-  await forEach(job, instancesOf(job.plan), (target) => putAway(healing, target));
+  const [undone, notUndone] = await together([
+    told(healing, "what was undone", () => undoneOf(healing)),
+    told(healing, "what was not undone", () => notUndoneOf(healing)),
+    forEach(job, instancesOf(job.plan), (target) => putAway(healing, target)),
+  ]);
   return {
     at: now(),
     build: job.build,

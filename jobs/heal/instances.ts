@@ -1,5 +1,5 @@
 /** The instances' part of a healing. */
-import type { InstanceCutOver, InstanceProtected, PreparedVolume } from "../../run/facts";
+import type { InstanceCutOver, InstanceProtected, InstanceStaged, PreparedVolume } from "../../run/facts";
 import type { InstanceTarget } from "../../run/plan";
 import { tagsOf } from "../engines";
 import { token } from "../engines/aws";
@@ -26,20 +26,42 @@ export function openInstances({ context, facts }: Healing): InstanceTarget[] {
   return instancesOf(context.job.plan).filter(({ id }) => facts.targets[id]?.cutOver === undefined);
 }
 
+/**
+ * Begins to make what takes an instance longest, beside the rest of the fence. Not before the databases are closed: a
+ * restored copy boots with the application in it. And not where the instance may turn out to be as it was.
+ */
+export function beginVolumes(healing: Healing): void {
+  if (healing.context.job.plan.healing === "when-changed") return;
+  for (const target of openInstances(healing)) {
+    const making = makeVolumes(healing, target);
+    // Whoever needs them hears of the failure.
+    making.catch(() => undefined);
+    healing.volumes.set(target.id, making);
+  }
+}
+
+async function makeVolumes(healing: Healing, target: InstanceTarget): Promise<readonly PreparedVolume[]> {
+  const { job, engine } = healing.context;
+  const { made, staged } = protectionOf(healing, target);
+  const machine = await machineOf(job.clients, target, made.volumes);
+  return engine.volumes(machine, staged.recoveryPoint, staged.volumes, healing.deadline);
+}
+
+function protectionOf({ facts }: Healing, { id }: InstanceTarget): { made: InstanceProtected; staged: InstanceStaged } {
+  const { protected: made, staged } = facts.targets[id] ?? {};
+  if (made?.kind === "instance" && staged?.kind === "instance") return { made, staged };
+  throw new Failure(`the protection of instance ${id} is not complete`);
+}
+
 /** Makes everything that the exchange needs. Nothing that cannot be taken back is done here. */
 export async function readyInstance(healing: Healing, target: InstanceTarget): Promise<ReadyInstance> {
-  const { context, facts, deadline } = healing;
-  const { job, engine } = context;
-  const { protected: made, staged } = facts.targets[target.id] ?? {};
-  if (made?.kind !== "instance" || staged?.kind !== "instance") {
-    throw new Failure(`the protection of instance ${target.id} is not complete`);
-  }
+  const { job } = healing.context;
+  const { made } = protectionOf(healing, target);
   if (job.plan.healing === "when-changed" && (await isUnchanged(healing, target, made))) {
     job.log.for(target.id)(`its files are as they were; ${target.instanceId} is left alone`);
     return { target, made, prepared: undefined };
   }
-  const machine = await machineOf(job.clients, target, made.volumes);
-  const prepared = await engine.volumes(machine, staged.recoveryPoint, staged.volumes, deadline);
+  const prepared = await (healing.volumes.get(target.id) ?? makeVolumes(healing, target));
   await checkAlike(job.clients, made.volumes, prepared);
   return { target, made, prepared };
 }
@@ -96,10 +118,9 @@ export async function healInstance(healing: Healing, { target, made, prepared }:
 
 /** Fails unless the files are those that were protected. */
 export async function confirmInstance(healing: Healing, target: InstanceTarget): Promise<void> {
-  const { context, facts, deadline } = healing;
+  const { context, deadline } = healing;
   const { clients } = context.job;
-  const made = facts.targets[target.id]?.protected;
-  if (made?.kind !== "instance") throw new Failure(`the protection of instance ${target.id} is not complete`);
+  const { made } = protectionOf(healing, target);
   const { hash } = await fingerprintFiles(clients, target.instanceId, target.paths, deadline, pauseOf(healing));
   if (hash === made.files) return;
   throw new Failure(

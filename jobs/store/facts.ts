@@ -47,8 +47,8 @@ export class FactStore {
 
   /** Everything that is known of a run. A run that was never opened has no target. */
   async load(run: RunId): Promise<RunFacts> {
-    const opened = await this.run(run, "opened");
-    const keys = new Set((await this.objects.list(`runs/${run}/`)).map(({ key }) => key));
+    const [opened, listed] = await Promise.all([this.run(run, "opened"), this.objects.list(`runs/${run}/`)]);
+    const keys = new Set(listed.map(({ key }) => key));
     const known = async <N extends schemas.RunFactName>(name: N): Promise<RunFact<N> | undefined> =>
       keys.has(schemas.runFactKey(run, name)) ? this.run(run, name) : undefined;
     const ids = opened?.plan.targets.map((target) => target.id) ?? [];

@@ -35,7 +35,10 @@ export function isReached(figure: Figure): boolean {
 
 /** The table of the documentation, ready to be pasted. */
 export function markdown(figures: readonly Figure[]): string {
-  const lines = figures.map((figure) => `| ${cells(figure).join(" | ")} |`);
+  const lines = figures.map((figure) => {
+    const texts = cells(figure).map((cell) => cell.replaceAll("|", "\\|"));
+    return `| ${texts.join(" | ")} |`;
+  });
   return ["| what | measured | compared with | ratio | aim | reached |", "|---|---|---|---|---|---|", ...lines].join(
     "\n",
   );

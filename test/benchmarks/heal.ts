@@ -8,17 +8,20 @@ import { type Figure, median } from "./figures";
 import { database, type World } from "./world";
 
 /** The exchange itself is over in milliseconds; one of them says little. */
-const exchanges = 7;
-/** Between two attempts of a client to connect, in milliseconds. */
-const reconnectPause = 10;
+const exchanges = 15;
+const clients = 8;
+/** Between two queries of a client, in milliseconds: busy, and the machine is not saturated before anything begins. */
+const thinkTime = 5;
+/** Before a client connects again. */
+const reconnectPause = 100;
 
 /**
- * Milliseconds from the fence to the first query that the restored database answers, while eight clients work
- * and connect again.
+ * Milliseconds from the fence to the first query that the restored database answers, while clients work and connect
+ * again.
  */
 export async function measureCutOver(world: World, pair: SwapPair): Promise<number> {
   const admin = await openAdmin([world.server.access({ job: "guard" })]);
-  const crowd = new Crowd(world, 8);
+  const crowd = new Crowd(world, clients);
   try {
     const outages: number[] = [];
     let prepared = pair;
@@ -56,7 +59,7 @@ async function databaseSeen(world: World): Promise<number> {
   }
 }
 
-/** Clients that query without a pause, and connect again at once when they are ended. */
+/** Clients that query all the time, and connect again when they are ended. */
 class Crowd {
   private stopped = false;
   private queries = 0;
@@ -89,9 +92,10 @@ class Crowd {
         while (!this.stopped) {
           await client.query("SELECT * FROM orders WHERE id = 1");
           this.queries++;
+          await pause(thinkTime);
         }
       } catch {
-        // As clients do that retry: at once, but not in a tight loop.
+        // Ended, or refused while the databases are exchanged.
       }
       await client.end().catch(() => undefined);
       await pause(reconnectPause);

@@ -9,8 +9,7 @@ import { gentle, type World } from "./world";
 const rate = 200;
 /** Seconds of a single run of pgbench, which writes what it has measured at its end. */
 const slice = 5;
-const baseline = 3;
-/** Below this, a multiple says nothing: the scheduler's own steps are that long. */
+const baseline = 4;
 const percent = 99;
 
 export async function measureImpact(world: World): Promise<Figure[]> {

@@ -27,7 +27,7 @@ export async function measureThroughPooler(world: World, pair: SwapPair): Promis
     world.say("PgBouncer is not installed: its row is left out");
     return [];
   }
-  const pooler = await startPgBouncer(program, world.server);
+  const pooler = world.keep(await startPgBouncer(program, world.server));
   try {
     const direct = await repeat(world, pair, () => world.server.client());
     const pooled = await repeat(world, { ...pair, pooler: pooler.access }, () => pooler.client());

@@ -14,7 +14,7 @@ export async function measureStage(
   gigabytes: number,
   repeats: number,
   made: Answer,
-): Promise<{ figures: readonly Figure[]; pair: SwapPair; answer: Answer }> {
+): Promise<{ figure: Figure; pair: SwapPair; answer: Answer }> {
   const dump = path.join(world.folder, "bare.dump");
   await world.program("pg_dump", ["--format=custom", "--compress=0", `--file=${dump}`]);
   const bare: number[] = [];
@@ -43,7 +43,7 @@ export async function measureStage(
   };
   const answer = jobs.at(-1);
   if (answer === undefined) throw new Error("nothing was measured");
-  return { figures: [figure], pair: pairOf(run, made, answer), answer };
+  return { figure, pair: pairOf(run, made, answer), answer };
 }
 
 async function restoreAlone(world: World, dump: string): Promise<number> {

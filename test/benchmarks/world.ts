@@ -6,6 +6,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { text } from "node:stream/consumers";
 import { build } from "esbuild";
+import { defaultLimits } from "../../components/plan";
 import { findPostgres } from "../../emulator/services/rds/programs";
 import type { Limits } from "../../jobs/database/types";
 import { master, startServer, type TestServer } from "../jobs/database/cluster";
@@ -24,13 +25,19 @@ const parameters = {
 export const database = "shop";
 
 /** What a pipeline does when nothing else is said. */
-export const gentle: Limits = { workers: 1, maxRate: 20e6 };
+export const gentle: Limits = { workers: defaultLimits.stageWorkers, maxRate: defaultLimits.maxRate };
 
 /** For rows that compare how long something takes at its fastest. */
 export const unbounded: Limits = { workers: 2 };
 
+interface Closable {
+  close(): Promise<void>;
+}
+
 export class World {
   private readonly children = new Set<ChildProcess>();
+  private readonly kept = new Set<Closable>();
+  private closing: Promise<void> | undefined;
 
   private constructor(
     readonly server: TestServer,
@@ -60,9 +67,21 @@ export class World {
     }
   }
 
+  /** Closes it with this world, if nobody did before. */
+  keep<T extends Closable>(closable: T): T {
+    this.kept.add(closable);
+    return closable;
+  }
+
   /** Ends every program that was started, and removes everything. */
-  async close(): Promise<void> {
-    for (const child of this.children) child.kill("SIGKILL");
+  close(): Promise<void> {
+    this.closing ??= this.removeAll();
+    return this.closing;
+  }
+
+  private async removeAll(): Promise<void> {
+    const ends = [...this.children].map((child) => killed(child));
+    await Promise.all([...ends, ...[...this.kept].map((each) => each.close())]);
     await this.server.close();
     fs.rmSync(this.folder, { recursive: true, force: true });
   }
@@ -156,7 +175,9 @@ export class World {
   }
 
   start(command: string, args: readonly string[], options: SpawnOptions): ChildProcess {
-    const child = spawn(command, args, { env: this.environment, cwd: this.folder, ...options });
+    if (this.closing !== undefined) throw new Error("the benchmark is over");
+    // In a process group of its own.
+    const child = spawn(command, args, { env: this.environment, cwd: this.folder, detached: true, ...options });
     this.children.add(child);
     child.once("close", () => this.children.delete(child));
     return child;
@@ -180,6 +201,15 @@ export class World {
   private get vault(): string {
     return path.join(this.folder, "vault");
   }
+}
+
+/** Ends a program, with all that it has started itself. */
+function killed(child: ChildProcess): Promise<void> {
+  return new Promise((resolve) => {
+    if (child.pid === undefined) return resolve();
+    child.once("close", () => resolve());
+    process.kill(-child.pid, "SIGKILL");
+  });
 }
 
 /** Throws unless the program ends well. */

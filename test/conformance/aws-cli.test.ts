@@ -34,7 +34,7 @@ describe("The aws CLI", () => {
     });
   });
 
-  it("makes a bucket, copies a large file there in parts and back, lists and syncs, and removes it all", async () => {
+  it("makes a bucket, copies a large file there in parts and back, lists, and removes it all", async () => {
     const file = path.join(folder, "large");
     const bytes = randomBytes(9 * 1024 * 1024);
     fs.writeFileSync(file, bytes);
@@ -48,8 +48,6 @@ describe("The aws CLI", () => {
     assert.match(await aws<string>("s3", "ls", "s3://cli/folder/"), /9437184 large/);
     await aws("s3", "cp", "--quiet", "s3://cli/folder/large", `${file}.back`);
     assert.ok(fs.readFileSync(`${file}.back`).equals(bytes));
-    await aws("s3", "sync", "--quiet", "s3://cli", path.join(folder, "synced"));
-    assert.ok(fs.readFileSync(path.join(folder, "synced", "folder", "large")).equals(bytes));
     await aws("s3", "rb", "--force", "s3://cli");
     const listing = ["s3api", "list-objects-v2", "--bucket", "cli"];
     assert.match(await awsCliRefusal(emulator, ...listing), /\(NoSuchBucket\).*ListObjectsV2/);
@@ -91,14 +89,11 @@ describe("The aws CLI", () => {
     assert.equal(messages.filter((message) => message.trim() === "said by the build").length, 2);
   });
 
-  it("describes instances and databases, with filters and queries, and waits", async () => {
+  it("describes networks and databases, with filters and queries", async () => {
     // Version 1 asks rds.amazonaws.com unless it is told so on the command line.
     const rds = ["--endpoint-url", emulator.endpoint, "rds"];
-    assert.deepEqual(await aws("ec2", "describe-instances"), { Reservations: [] });
-    assert.deepEqual(await aws(...rds, "describe-db-instances"), { DBInstances: [] });
     const vpc = ["ec2", "create-vpc", "--cidr-block", "10.2.0.0/16", "--query", "Vpc.VpcId", "--output", "text"];
     const id = (await aws<string>(...vpc)).trim();
-    await aws("ec2", "wait", "vpc-available", "--vpc-ids", id);
     const found = ["--filters", `Name=vpc-id,Values=${id}`, "--query", "Vpcs[].CidrBlock"];
     assert.deepEqual(await aws("ec2", "describe-vpcs", ...found), ["10.2.0.0/16"]);
     const missing = [...rds, "describe-db-instances", "--db-instance-identifier", "no"];

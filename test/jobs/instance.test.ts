@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import {
   chmodSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -177,18 +178,16 @@ describe("a freeze", () => {
   });
 
   it("is ended by its thaw, once: the clock that runs beside it does nothing more", async () => {
-    const short = hooks(0.3);
-    assert.equal(shell(freezeCommand(short, run, folder)).status, 0);
-    assert.equal(shell(thawCommand(short, run, folder)).status, 0);
-    const later = hooks(0.6);
-    assert.equal(shell(freezeCommand(later, run, folder)).status, 0);
-    await until(
-      "the second thaw",
-      deadlineIn(20),
-      pause,
-      async () => (log().endsWith("thawed\n") && log().split("\n").length === 5) || undefined,
-    );
-    assert.equal(log(), "frozen\nthawed\nfrozen\nthawed\n");
+    const first = hooks(4);
+    assert.equal(shell(freezeCommand(first, run, folder)).status, 0);
+    assert.equal(shell(thawCommand(first, run, folder)).status, 0);
+    // Another freeze, whose clock ends after the first one's.
+    const other = { freeze: "true", thaw: `touch ${folder}/later`, thawSeconds: 4.5 };
+    const another = runId("2b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed");
+    assert.equal(shell(freezeCommand(other, another, folder)).status, 0);
+    const over = async (): Promise<true | undefined> => existsSync(join(folder, "later")) || undefined;
+    await until("the later clock", deadlineIn(60), pause, over);
+    assert.equal(log(), "frozen\nthawed\n");
   });
 
   it("ends by itself when nobody thaws, and the thaw that comes too late says so", async () => {

@@ -18,7 +18,7 @@ describe("names of a run", () => {
     );
   });
 
-  it("stay different when two long names differ only in their last character", () => {
+  it("stay different when two long names differ only in their last character [finding 17]", () => {
     const long = "x".repeat(62);
     assert.notEqual(evidenceDatabase(`${long}a`, run), evidenceDatabase(`${long}b`, run));
   });

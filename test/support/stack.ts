@@ -37,6 +37,20 @@ export async function withFolder<T>(work: (folder: string) => Promise<T>): Promi
   }
 }
 
+/** A stack of the real engine on an emulator, in a folder of its own. */
+export async function makeStack(emulator: Emulator, folder: string, program: PulumiFn): Promise<Stack> {
+  const pulumiCommand = await PulumiCommand.get({ root: pulumiRoot() });
+  const workDir = join(folder, "work");
+  await mkdir(workDir);
+  const project: InlineProgramArgs = { projectName: "emulated", stackName: "test", program };
+  return LocalWorkspace.createStack(project, {
+    pulumiCommand,
+    workDir,
+    envVars: engineEnvironment(emulator, folder),
+    projectSettings: { name: "emulated", runtime: "nodejs", backend: { url: `file://${folder}` } },
+  });
+}
+
 /** Runs with a stack of the real engine on an emulator; destroys and removes it whatever happens. */
 export async function withStack<T>(
   emulator: Emulator,
@@ -44,16 +58,7 @@ export async function withStack<T>(
   work: (stack: Stack, folder: string) => Promise<T>,
 ): Promise<T> {
   return withFolder(async (folder) => {
-    const pulumiCommand = await PulumiCommand.get({ root: pulumiRoot() });
-    const workDir = join(folder, "work");
-    await mkdir(workDir);
-    const project: InlineProgramArgs = { projectName: "emulated", stackName: "test", program };
-    const stack = await LocalWorkspace.createStack(project, {
-      pulumiCommand,
-      workDir,
-      envVars: engineEnvironment(emulator, folder),
-      projectSettings: { name: "emulated", runtime: "nodejs", backend: { url: `file://${folder}` } },
-    });
+    const stack = await makeStack(emulator, folder, program);
     try {
       return await work(stack, folder);
     } finally {

@@ -1,25 +1,19 @@
 /** The operations on metrics. */
 import type {
-  GetMetricDataCommandInput,
-  GetMetricDataCommandOutput,
   GetMetricStatisticsCommandInput,
   GetMetricStatisticsCommandOutput,
-  MetricDataQuery,
-  MetricDataResult,
   MetricDatum,
   PutMetricDataCommandInput,
   PutMetricDataCommandOutput,
-  Statistic,
 } from "@aws-sdk/client-cloudwatch";
-import { type Access, notImplemented, type Operation, operation } from "../../core/definitions";
-import { type PeriodAggregate, statistics } from "./metrics";
+import { type Operation, operation } from "../../core/definitions";
+import { statistics } from "./metrics";
 import type { CloudWatchStore } from "./store";
 import { checkLength, combination, invalid, validationError } from "./validation";
 
 const hour = 3_600_000;
 /** "The maximum number of data points returned from a single call is 1,440." */
 const mostDatapoints = 1_440;
-const mostQueries = 500;
 const mostData = 1_000;
 
 export function metricOperations(store: CloudWatchStore): readonly Operation[] {
@@ -47,7 +41,7 @@ export function metricOperations(store: CloudWatchStore): readonly Operation[] {
     operation<GetMetricStatisticsCommandInput, GetMetricStatisticsCommandOutput>({
       name: "GetMetricStatistics",
       honours: ["Namespace", "MetricName", "Dimensions", "StartTime", "EndTime", "Period", "Statistics", "Unit"],
-      authorize: () => reading("GetMetricStatistics"),
+      authorize: () => [{ action: "cloudwatch:GetMetricStatistics", resource: "*" }],
       handle: (input) => {
         const { Namespace = "", MetricName = "", Dimensions = [], Statistics: wanted = [] } = input;
         if (wanted.length === 0) throw combination("At least one statistic must be given.");
@@ -66,59 +60,7 @@ export function metricOperations(store: CloudWatchStore): readonly Operation[] {
         };
       },
     }),
-    operation<GetMetricDataCommandInput, GetMetricDataCommandOutput>({
-      name: "GetMetricData",
-      honours: [
-        "MetricDataQueries.Id",
-        "MetricDataQueries.MetricStat",
-        "MetricDataQueries.Label",
-        "MetricDataQueries.ReturnData",
-        "StartTime",
-        "EndTime",
-        "ScanBy",
-      ],
-      authorize: () => reading("GetMetricData"),
-      handle: ({ MetricDataQueries: queries = [], StartTime, EndTime, ScanBy }) => {
-        if (queries.length > mostQueries) throw validationError(`MetricDataQueries has at most ${mostQueries} members`);
-        const ids = queries.map(({ Id }) => Id);
-        const odd =
-          ids.find((id) => !/^[a-z]\w{0,254}$/.test(id ?? "")) ?? ids.find((id, at) => ids.indexOf(id) !== at);
-        if (odd !== undefined) throw validationError(`The id ${odd} is not valid or not unique in MetricDataQueries.`);
-        const results = queries
-          .filter(({ ReturnData }) => ReturnData !== false)
-          .map((query) => resultOf(store, query, StartTime, EndTime, ScanBy === "TimestampAscending"));
-        return { MetricDataResults: results, Messages: [] };
-      },
-    }),
   ];
-}
-
-function reading(action: string): readonly Access[] {
-  return [{ action: `cloudwatch:${action}`, resource: "*" }];
-}
-
-function resultOf(
-  store: CloudWatchStore,
-  { Id, MetricStat, Label }: MetricDataQuery,
-  start: Date | undefined,
-  end: Date | undefined,
-  ascending: boolean,
-): MetricDataResult {
-  if (!MetricStat) throw notImplemented("GetMetricData.MetricDataQueries without MetricStat");
-  const { Metric: metric = {}, Period, Stat, Unit } = MetricStat;
-  if (Stat === undefined || !(Stat in statistics))
-    throw notImplemented(`GetMetricData with the statistic ${Stat ?? ""}`);
-  const { Namespace: namespace = "", MetricName: name = "", Dimensions: dimensions = [] } = metric;
-  const { from, to, period } = rangeOf(start, end, Period);
-  const found = store.metrics.periods({ namespace, name, dimensions }, from, to, period, Unit);
-  const ordered: readonly PeriodAggregate[] = ascending ? found : [...found].reverse();
-  return {
-    Id,
-    Label: Label ?? name,
-    Timestamps: ordered.map((each) => new Date(each.start)),
-    Values: ordered.map(statistics[Stat as Statistic]),
-    StatusCode: "Complete",
-  };
 }
 
 /** Milliseconds; the start is rounded down to where a period begins, the end is not part of the range. */

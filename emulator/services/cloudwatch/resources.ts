@@ -89,7 +89,7 @@ function actual(state: Properties, found: MetricAlarm): Properties {
   const dimensions = Object.fromEntries((found.Dimensions ?? []).map(({ Name, Value }) => [Name ?? "", Value ?? ""]));
   const unlessDefault = (name: string, value: unknown, usual: unknown): Properties =>
     state[name] !== undefined || value !== usual ? { [name]: value } : {};
-  return compact({
+  return {
     name: found.AlarmName,
     alarmDescription: found.AlarmDescription,
     namespace: found.Namespace,
@@ -104,21 +104,22 @@ function actual(state: Properties, found: MetricAlarm): Properties {
     ...unlessDefault("threshold", found.Threshold, 0),
     ...unlessDefault("treatMissingData", found.TreatMissingData ?? "missing", "missing"),
     ...(Object.keys(dimensions).length > 0 || state.dimensions !== undefined ? { dimensions } : {}),
-  });
+  };
 }
 
 function alarmState(state: Properties, context: ResourceContext) {
   const name = required(state, "name");
   return {
     id: name,
-    outputs: {
+    // What CloudWatch does not have any more is not in the state, either.
+    outputs: compact({
       actionsEnabled: true,
       treatMissingData: "missing",
       ...state,
       ...tagOutputs(state),
       arn: arnOf(name, context),
       region: context.cloud.region,
-    },
+    }),
   };
 }
 

@@ -26,7 +26,7 @@ function plain(pattern: string): string {
 /**
  * The files of an artifact on this machine. The base directory may be a pattern; what it matches is not part of the
  * names.
- * @returns the files, and how many base folders there are
+ * @returns the files, how many base folders there are, and the patterns that no file matches
  * @param source folder of the host that is the build's source folder
  * @param visible folder of the host that nothing may be taken from outside of: links could lead there
  */
@@ -34,15 +34,16 @@ export function collectFiles(
   spec: ArtifactFiles,
   source: string,
   visible: string,
-): { readonly folders: number; readonly files: ZipEntry[] } {
+): { readonly folders: number; readonly files: ZipEntry[]; readonly unmatched: string[] } {
   const entries = new Map<string, ZipEntry>();
-  const folders = baseFolders(spec.baseDirectory, source);
-  for (const base of folders) {
-    for (const { file, name } of chooseFiles(listFiles(base, visible), spec)) {
-      entries.set(name, { file: path.join(base, file), name });
-    }
+  const found = baseFolders(spec.baseDirectory, source).map((base) => ({ base, files: listFiles(base, visible) }));
+  for (const { base, files } of found) {
+    for (const { file, name } of chooseFiles(files, spec)) entries.set(name, { file: path.join(base, file), name });
   }
-  return { folders: folders.length, files: [...entries.values()] };
+  const unmatched = spec.files.filter(
+    (pattern) => !found.some(({ files }) => chooseFiles(files, { ...spec, files: [pattern] }).length > 0),
+  );
+  return { folders: found.length, files: [...entries.values()], unmatched };
 }
 
 function baseFolders(baseDirectory: string, source: string): string[] {

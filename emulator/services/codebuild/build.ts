@@ -340,13 +340,24 @@ export class BuildRun {
     if (isInline(buildspec)) {
       this.log.container(`YAML location is ${INSIDE}/readonly/buildspec.yml`);
       fs.writeFileSync(this.host(`${INSIDE}/readonly/buildspec.yml`), buildspec);
-      return parseBuildspec(buildspec);
+      return this.parse(buildspec);
     }
     const location = path.posix.join(this.sourceFolder, buildspec ?? "buildspec.yml");
     this.log.container(`YAML location is ${location}`);
     const file = this.host(location);
     if (!fs.existsSync(file)) throw new BuildspecError("YAML file does not exist");
-    return parseBuildspec(fs.readFileSync(file, "utf8"));
+    return this.parse(fs.readFileSync(file, "utf8"));
+  }
+
+  /**
+   * "The artifacts/files sequence is always required, even when there are only secondary artifacts defined" ("Build
+   * specification reference"); but the guide's own sample of a pipeline with several outputs has none.
+   */
+  private parse(text: string): Buildspec {
+    const spec = parseBuildspec(text);
+    const onlySecondary = spec.artifacts === undefined && Object.keys(spec.secondaryArtifacts).length > 0;
+    if (onlySecondary && !this.plan.fromPipeline) throw new BuildspecError("Expected artifacts.files to be present");
+    return spec;
   }
 
   private async environment(): Promise<Record<string, string>> {
@@ -452,6 +463,7 @@ export class BuildRun {
       visible: this.host(INSIDE),
       sourceFolder: this.sourceFolder,
       expand: (text) => this.shell?.expand(text) ?? Promise.resolve(text),
+      withVariables: (text) => this.shell?.withVariables(text) ?? Promise.resolve(text),
     });
     // A pipeline's only output is the primary artifact, whatever its name.
     const [primary] = uploaded.filter(({ artifactIdentifier }) => artifactIdentifier === undefined);

@@ -38,6 +38,7 @@ export interface Buildspec {
   readonly exportedVariables: readonly string[];
   /** Only the phases that the file has. */
   readonly phases: Readonly<Partial<Record<CommandPhase, PhaseCommands>>>;
+  /** Absent where there are none, or only secondary ones. */
   readonly artifacts?: ArtifactFiles;
   readonly secondaryArtifacts: Readonly<Record<string, ArtifactFiles>>;
 }
@@ -146,15 +147,15 @@ function parseArtifacts(value: unknown): Pick<Buildspec, "artifacts" | "secondar
   const artifacts = mapping(value, "artifacts");
   const secondary = optionalMapping(artifacts["secondary-artifacts"], "artifacts.secondary-artifacts");
   const entries = Object.entries(secondary);
+  const onlySecondary = Object.keys(artifacts).join() === "secondary-artifacts" && entries.length > 0;
   return {
-    artifacts: parseArtifactFiles(artifacts, "artifacts"),
+    ...(!onlySecondary && { artifacts: parseArtifactFiles(artifacts, "artifacts") }),
     secondaryArtifacts: Object.fromEntries(
       entries.map(([name, files]) => [name, parseArtifactFiles(files, `artifacts.secondary-artifacts.${name}`)]),
     ),
   };
 }
 
-/** `files` is required, also where there are only secondary artifacts. */
 function parseArtifactFiles(value: unknown, at: string): ArtifactFiles {
   const artifacts = mapping(value, at);
   checkMembers(artifacts, "artifacts", `${at}.`);

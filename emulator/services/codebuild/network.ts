@@ -5,7 +5,7 @@
 import { DescribeRouteTablesCommand, DescribeSubnetsCommand, type RouteTable } from "@aws-sdk/client-ec2";
 import type { VpcConfig } from "@aws-sdk/client-codebuild";
 import { AwsError, type Access, type Cloud, type Principal } from "../../core/definitions";
-import { globalContext, rolePolicies } from "../../core/dispatcher";
+import { globalContext, permissionsOf } from "../../core/dispatcher";
 import { evaluate } from "../../core/iam";
 import type { Gatekeeper } from "../../machines/gate";
 
@@ -48,14 +48,13 @@ function interfaceAccess({ partition, region, account }: Cloud, vpc: VpcConfig):
 }
 
 function isAllowed(cloud: Cloud, role: Principal, { action, resource, context }: Access): boolean {
-  const identityPolicies = rolePolicies(cloud).policiesOf(role.roleArn ?? "") ?? [];
   return evaluate({
     principal: role,
     account: cloud.account,
     action,
     resource,
     context: { ...globalContext(cloud, role), ...context },
-    identityPolicies,
+    ...permissionsOf(cloud, role),
   }).allowed;
 }
 

@@ -50,6 +50,7 @@ export const projectResource: ResourceDefinition = {
       ...(olds.vpcConfig !== undefined && { vpcConfig: {} }),
       ...(olds.description !== undefined && { description: "" }),
       ...(olds.concurrentBuildLimit !== undefined && { concurrentBuildLimit: -1 }),
+      ...(olds.logsConfig !== undefined && { logsConfig: { cloudWatchLogs: { status: "ENABLED" as const } } }),
     };
     const { project } = await context.send(new UpdateProjectCommand({ ...removed, ...settings(news) }));
     return stateOf(project ?? {}, news, context);

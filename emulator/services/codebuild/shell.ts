@@ -57,6 +57,14 @@ export class CommandShell {
     return Object.fromEntries(present.map((entry) => [entry.slice(0, entry.indexOf("=")), afterEquals(entry)]));
   }
 
+  /** The text with the values of its `$NAME` and `${NAME}`; a variable that does not exist is empty. */
+  async withVariables(text: string): Promise<string> {
+    const reference = /\$(?:\{(\w+)\}|(\w+))/g;
+    const names = [...text.matchAll(reference)].map(([, braced, plain]) => braced ?? plain ?? "");
+    const values = await this.read(names);
+    return text.replace(reference, (_, braced?: string, plain?: string) => values[braced ?? plain ?? ""] ?? "");
+  }
+
   /** The text with its variables and `$(...)` expanded. */
   async expand(text: string): Promise<string> {
     return (await this.outputOf(`cat <<EXPANDED_TEXT\n${text}\nEXPANDED_TEXT`)).replace(/\n$/, "");

@@ -75,6 +75,8 @@ export interface UploadOptions {
   readonly sourceFolder: string;
   /** Lets the build's shell expand a text. */
   readonly expand: (text: string) => Promise<string>;
+  /** Puts the values of the build's variables into a text, and does nothing else with it. */
+  readonly withVariables: (text: string) => Promise<string>;
 }
 
 /** Throws {@link PhaseError}. */
@@ -87,7 +89,8 @@ export async function uploadArtifacts(outputs: readonly Output[], options: Uploa
 async function upload(output: Output, options: UploadOptions): Promise<BuildArtifacts> {
   const { cloud, role } = options;
   const { identifier, bucket, packaging } = output;
-  const spec = specOf(output, options.spec);
+  const declared = specOf(output, options.spec);
+  const spec = { ...declared, baseDirectory: await options.withVariables(declared.baseDirectory) };
   const name = output.nameFromBuildspec && spec.name !== undefined ? await options.expand(spec.name) : output.name;
   const key = [output.folder, name].filter((part) => part !== "").join("/");
   const files = collect(spec, options);
@@ -129,7 +132,10 @@ function collect(spec: ArtifactFiles, { log, visible, sourceFolder }: UploadOpti
   }
   log.container(`Expanding file paths for base directory ${base}`);
   log.container("Assembling file list");
-  for (const pattern of spec.files) log.container(`Expanding ${pattern}`);
+  for (const pattern of spec.files) {
+    log.container(`Expanding ${pattern}`);
+    if (found.unmatched.includes(pattern)) log.container(`Skipping invalid file path ${pattern}`);
+  }
   if (found.files.length === 0) throw new PhaseError("CLIENT_ERROR", "no matching artifact paths found");
   log.container(`Found ${found.files.length} file(s)`);
   return found.files;

@@ -117,7 +117,8 @@ async function stateOf(name: string, inputs: Properties, context: ResourceContex
       pipelineType: pipeline?.pipelineType,
       artifactStores: pipeline?.artifactStore === undefined ? [] : [pipeline.artifactStore],
       stages: (pipeline?.stages ?? []).map(stageOutput),
-      variables: pipeline?.variables?.length ? pipeline.variables : inputs.variables,
+      variables:
+        pipeline?.variables?.length || inputs.variables !== undefined ? (pipeline?.variables ?? []) : undefined,
       triggerAlls: [],
       region: context.cloud.region,
       ...tagOutputs(inputs, actual),

@@ -84,7 +84,13 @@ export interface Attachment {
   state: "attaching" | "attached" | "detaching" | "busy";
 }
 
-export interface InstanceRecord extends Tagged {
+export interface MetadataOptions {
+  readonly metadataEndpoint: "enabled" | "disabled";
+  readonly metadataTokens: "required" | "optional";
+  readonly metadataHopLimit: number;
+}
+
+export interface InstanceRecord extends Tagged, MetadataOptions {
   readonly id: string;
   readonly reservationId: string;
   readonly imageId: string;
@@ -105,9 +111,6 @@ export interface InstanceRecord extends Tagged {
   readonly userData: string | undefined;
   readonly rootDeviceName: string;
   readonly devices: Map<string, Attachment>;
-  readonly metadataEndpoint: "enabled" | "disabled";
-  readonly metadataTokens: "required" | "optional";
-  readonly metadataHopLimit: number;
   readonly clientToken: string | undefined;
   launchTime: Date;
   state: InstanceStateName;

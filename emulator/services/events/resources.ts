@@ -40,13 +40,13 @@ const eventRule: ResourceDefinition = {
     if (!found) return undefined;
     const { Tags = [] } = await context.send(new ListTagsForResourceCommand({ ResourceARN: found.Arn }));
     const tags = Object.fromEntries(Tags.map(({ Key, Value }) => [Key ?? "", Value ?? ""]));
-    const actual = compact({
+    const actual = {
       name: id,
       eventPattern: sameJson(state.eventPattern, found.EventPattern) ? state.eventPattern : found.EventPattern,
       description: found.Description,
       ...(state.state !== undefined || found.State !== "ENABLED" ? { state: found.State } : {}),
       ...(Tags.length > 0 || state.tags !== undefined ? { tags } : {}),
-    });
+    };
     return ruleState({ ...state, ...actual }, found.Arn, context);
   },
   update: async (_id, news, olds, context) => {
@@ -149,7 +149,7 @@ async function putTarget(inputs: Properties, context: ResourceContext) {
 
 function targetProperties(target: Target): Properties {
   const { InputTransformer: transformer, RetryPolicy: retry } = target;
-  return compact({
+  return {
     arn: target.Arn,
     roleArn: target.RoleArn,
     input: target.Input,
@@ -166,7 +166,7 @@ function targetProperties(target: Target): Properties {
         maximumEventAgeInSeconds: retry.MaximumEventAgeInSeconds,
         maximumRetryAttempts: retry.MaximumRetryAttempts,
       }),
-  });
+  };
 }
 
 function sameJson(a: unknown, b: string | undefined): boolean {

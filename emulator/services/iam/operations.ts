@@ -1,9 +1,7 @@
-/** Roles, their policies, and instance profiles. */
+/** Roles, their inline policies, and instance profiles. */
 import {
   AddRoleToInstanceProfileCommandInput,
   AddRoleToInstanceProfileCommandOutput,
-  AttachRolePolicyCommandInput,
-  AttachRolePolicyCommandOutput,
   CreateInstanceProfileCommandInput,
   CreateInstanceProfileCommandOutput,
   CreateRoleCommandInput,
@@ -14,8 +12,6 @@ import {
   DeleteRoleCommandOutput,
   DeleteRolePolicyCommandInput,
   DeleteRolePolicyCommandOutput,
-  DetachRolePolicyCommandInput,
-  DetachRolePolicyCommandOutput,
   GetInstanceProfileCommandInput,
   GetInstanceProfileCommandOutput,
   GetRoleCommandInput,
@@ -23,14 +19,10 @@ import {
   GetRolePolicyCommandInput,
   GetRolePolicyCommandOutput,
   InstanceProfile,
-  ListAttachedRolePoliciesCommandInput,
-  ListAttachedRolePoliciesCommandOutput,
   ListInstanceProfilesForRoleCommandInput,
   ListInstanceProfilesForRoleCommandOutput,
   ListRolePoliciesCommandInput,
   ListRolePoliciesCommandOutput,
-  ListRoleTagsCommandInput,
-  ListRoleTagsCommandOutput,
   PutRolePolicyCommandInput,
   PutRolePolicyCommandOutput,
   RemoveRoleFromInstanceProfileCommandInput,
@@ -51,18 +43,39 @@ import {
   UpdateRoleCommandOutput,
 } from "@aws-sdk/client-iam";
 import { Access, AwsError, Call, Operation, operation } from "../../core/definitions";
-import { parsePolicy } from "../../core/iam";
-import { managedPolicies } from "./managed-policies";
-import { PolicyKind, policyProblem } from "./policy-document";
-import { IamStore, noSuchEntity, StoredProfile, StoredRole, uniqueId } from "./store";
+import { managedPolicyOperations, validBoundary } from "./managed-policy-operations";
+import { noSuchEntity, StoredProfile, StoredRole, uniqueId } from "./store";
+import {
+  arnOf,
+  boundaryKey,
+  conflict,
+  exists,
+  invalid,
+  onRole,
+  storeOf,
+  validName,
+  validPath,
+  validPolicy,
+} from "./support";
 
 const createRole = operation<CreateRoleCommandInput, CreateRoleCommandOutput>({
   name: "CreateRole",
-  honours: ["RoleName", "Path", "AssumeRolePolicyDocument", "Description", "MaxSessionDuration", "Tags"],
-  authorize: (input, { cloud }) => [
-    { action: "iam:CreateRole", resource: arnOf(cloud.account, "role", input.Path, input.RoleName) },
-    ...tagging(input.Tags, "iam:TagRole", arnOf(cloud.account, "role", input.Path, input.RoleName)),
+  honours: [
+    "RoleName",
+    "Path",
+    "AssumeRolePolicyDocument",
+    "Description",
+    "MaxSessionDuration",
+    "PermissionsBoundary",
+    "Tags",
   ],
+  authorize: (input, { cloud }) => {
+    const resource = arnOf(cloud.account, "role", input.Path, input.RoleName);
+    return [
+      { action: "iam:CreateRole", resource, context: boundaryKey(input.PermissionsBoundary) },
+      ...tagging(input.Tags, "iam:TagRole", resource),
+    ];
+  },
   handle: (input, call) => {
     const name = validName(input.RoleName, "roleName", 64);
     const path = validPath(input.Path);
@@ -77,6 +90,7 @@ const createRole = operation<CreateRoleCommandInput, CreateRoleCommandOutput>({
       trustPolicy: validPolicy(input.AssumeRolePolicyDocument, "trust", 2048),
       description: input.Description,
       maxSessionDuration: validDuration(input.MaxSessionDuration ?? 3600),
+      boundary: validBoundary(call, input.PermissionsBoundary),
       tags: validTags(input.Tags ?? []),
       inline: new Map(),
       attached: new Set(),
@@ -154,13 +168,6 @@ const untagRole = operation<UntagRoleCommandInput, UntagRoleCommandOutput>({
   },
 });
 
-const listRoleTags = operation<ListRoleTagsCommandInput, ListRoleTagsCommandOutput>({
-  name: "ListRoleTags",
-  honours: ["RoleName"],
-  authorize: (input, call) => onRole(call, input, "ListRoleTags"),
-  handle: (input, call) => ({ Tags: [...storeOf(call).role(input.RoleName).tags], IsTruncated: false }),
-});
-
 const putRolePolicy = operation<PutRolePolicyCommandInput, PutRolePolicyCommandOutput>({
   name: "PutRolePolicy",
   honours: ["RoleName", "PolicyName", "PolicyDocument"],
@@ -212,49 +219,6 @@ const listRolePolicies = operation<ListRolePoliciesCommandInput, ListRolePolicie
     IsTruncated: false,
   }),
 });
-
-const attachRolePolicy = operation<AttachRolePolicyCommandInput, AttachRolePolicyCommandOutput>({
-  name: "AttachRolePolicy",
-  honours: ["RoleName", "PolicyArn"],
-  authorize: (input, call) => onRole(call, input, "AttachRolePolicy", { "iam:PolicyARN": input.PolicyArn ?? "" }),
-  handle: (input, call) => {
-    const role = storeOf(call).role(input.RoleName);
-    const arn = input.PolicyArn ?? "";
-    if (!managedPolicies.has(arn)) throw noSuchEntity(`Policy ${arn} does not exist or is not attachable.`);
-    role.attached.add(arn);
-    return {};
-  },
-});
-
-const detachRolePolicy = operation<DetachRolePolicyCommandInput, DetachRolePolicyCommandOutput>({
-  name: "DetachRolePolicy",
-  honours: ["RoleName", "PolicyArn"],
-  authorize: (input, call) => onRole(call, input, "DetachRolePolicy", { "iam:PolicyARN": input.PolicyArn ?? "" }),
-  handle: (input, call) => {
-    if (
-      !storeOf(call)
-        .role(input.RoleName)
-        .attached.delete(input.PolicyArn ?? "")
-    )
-      throw noSuchEntity(`Policy ${input.PolicyArn ?? ""} was not found.`);
-    return {};
-  },
-});
-
-const listAttachedRolePolicies = operation<ListAttachedRolePoliciesCommandInput, ListAttachedRolePoliciesCommandOutput>(
-  {
-    name: "ListAttachedRolePolicies",
-    honours: ["RoleName"],
-    authorize: (input, call) => onRole(call, input, "ListAttachedRolePolicies"),
-    handle: (input, call) => ({
-      AttachedPolicies: [...storeOf(call).role(input.RoleName).attached].map((PolicyArn) => ({
-        PolicyArn,
-        PolicyName: PolicyArn.slice(PolicyArn.lastIndexOf("/") + 1),
-      })),
-      IsTruncated: false,
-    }),
-  },
-);
 
 const createInstanceProfile = operation<CreateInstanceProfileCommandInput, CreateInstanceProfileCommandOutput>({
   name: "CreateInstanceProfile",
@@ -390,14 +354,10 @@ export const operations: readonly Operation[] = [
   updateAssumeRolePolicy,
   tagRole,
   untagRole,
-  listRoleTags,
   putRolePolicy,
   getRolePolicy,
   deleteRolePolicy,
   listRolePolicies,
-  attachRolePolicy,
-  detachRolePolicy,
-  listAttachedRolePolicies,
   createInstanceProfile,
   getInstanceProfile,
   deleteInstanceProfile,
@@ -406,27 +366,8 @@ export const operations: readonly Operation[] = [
   listInstanceProfilesForRole,
   tagInstanceProfile,
   untagInstanceProfile,
+  ...managedPolicyOperations,
 ];
-
-function storeOf(call: Call): IamStore {
-  return call.cloud.stores.iam;
-}
-
-function arnOf(account: string, type: "role" | "instance-profile", path = "/", name = ""): string {
-  return `arn:aws:iam::${account}:${type}${path}${name}`;
-}
-
-function onRole(
-  call: Call,
-  { RoleName }: { readonly RoleName?: string | undefined },
-  action: string,
-  context: NonNullable<Access["context"]> = {},
-): readonly Access[] {
-  const found = storeOf(call).roles.get((RoleName ?? "").toLowerCase());
-  // A caller without the permission is not told whether the role exists.
-  const resource = found?.arn ?? arnOf(call.cloud.account, "role", "/", RoleName);
-  return [{ action: `iam:${action}`, resource, context }];
-}
 
 function onProfile(
   call: Call,
@@ -454,6 +395,12 @@ function roleReply(role: StoredRole): Role {
     AssumeRolePolicyDocument: encodeURIComponent(role.trustPolicy),
     Description: role.description,
     MaxSessionDuration: role.maxSessionDuration,
+    ...(role.boundary !== undefined && {
+      PermissionsBoundary: {
+        PermissionsBoundaryType: "PermissionsBoundaryPolicy",
+        PermissionsBoundaryArn: role.boundary,
+      },
+    }),
     Tags: [...role.tags],
   };
 }
@@ -468,26 +415,6 @@ function profileReply(profile: StoredProfile): InstanceProfile {
     Roles: profile.role ? [roleReply(profile.role)] : [],
     Tags: [...profile.tags],
   };
-}
-
-function validName(name: string | undefined, member: string, maxLength: number): string {
-  if (name === undefined || !/^[\w+=,.@-]+$/.test(name) || /[^\x21-\x7e]/.test(name))
-    throw invalid(
-      `The specified value for ${member} is invalid. It must contain only alphanumeric characters and/or the following: +=,.@_-`,
-    );
-  if (name.length > maxLength)
-    throw invalid(
-      `1 validation error detected: Value '${name}' at '${member}' failed to satisfy constraint: Member must have length less than or equal to ${maxLength}`,
-    );
-  return name;
-}
-
-function validPath(path = "/"): string {
-  if (path.length > 512 || !/^(\/|\/[\x21-\x7e]+\/)$/.test(path))
-    throw invalid(
-      "The specified value for path is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters.",
-    );
-  return path;
 }
 
 function validDuration(seconds: number): number {
@@ -515,35 +442,11 @@ function withTags(before: readonly Tag[], added: readonly Tag[]): readonly Tag[]
   return validTags([...before.filter(({ Key }) => !keys.includes(Key)), ...added]);
 }
 
-/** @throws MalformedPolicyDocument, also for what could not be evaluated: it is refused when put, not when first used. */
-function validPolicy(text: string | undefined, kind: PolicyKind, maxLength: number): string {
-  const document = text ?? "";
-  const problem = policyProblem(document, kind);
-  if (problem !== undefined) throw new AwsError("MalformedPolicyDocument", problem, 400);
-  // White space does not count.
-  if (document.replace(/\s/g, "").length > maxLength)
-    throw new AwsError("LimitExceeded", `Cannot exceed quota for ACLSizePerRole: ${maxLength}`, 409);
-  parsePolicy(document);
-  return document;
-}
-
 /** All inline policies of a role together: 10,240 characters ("IAM and AWS STS quotas"). */
 function checkInlineSize(role: string, documents: readonly string[]): void {
   const size = documents.reduce((sum, document) => sum + document.replace(/\s/g, "").length, 0);
   if (size > 10_240)
     throw new AwsError("LimitExceeded", `Maximum policy size of 10240 bytes exceeded for role ${role}`, 409);
-}
-
-function invalid(message: string): AwsError {
-  return new AwsError("ValidationError", message, 400);
-}
-
-function exists(message: string): AwsError {
-  return new AwsError("EntityAlreadyExists", message, 409);
-}
-
-function conflict(message: string): AwsError {
-  return new AwsError("DeleteConflict", message, 409);
 }
 
 function noSuchPolicy(name: string | undefined): AwsError {

@@ -6,6 +6,7 @@ import {
   CreateRoleCommand,
   DeleteInstanceProfileCommand,
   DeleteRoleCommand,
+  DeleteRolePermissionsBoundaryCommand,
   DeleteRolePolicyCommand,
   DetachRolePolicyCommand,
   GetInstanceProfileCommand,
@@ -15,6 +16,7 @@ import {
   ListAttachedRolePoliciesCommand,
   ListInstanceProfilesForRoleCommand,
   ListRolePoliciesCommand,
+  PutRolePermissionsBoundaryCommand,
   PutRolePolicyCommand,
   RemoveRoleFromInstanceProfileCommand,
   Role,
@@ -42,6 +44,7 @@ const role: ResourceDefinition = {
     description: {},
     maxSessionDuration: {},
     forceDetachPolicies: {},
+    permissionsBoundary: {},
     tags: {},
   },
   create: async (inputs, context) => {
@@ -52,6 +55,7 @@ const role: ResourceDefinition = {
         AssumeRolePolicyDocument: policyText(inputs, "assumeRolePolicy"),
         Description: text(inputs, "description"),
         MaxSessionDuration: amount(inputs, "maxSessionDuration"),
+        PermissionsBoundary: text(inputs, "permissionsBoundary"),
         Tags: tagPairs(inputs),
       }),
     );
@@ -69,6 +73,14 @@ const role: ResourceDefinition = {
     }
     const [Description, MaxSessionDuration] = [text(news, "description"), amount(news, "maxSessionDuration")];
     await context.send(new UpdateRoleCommand({ RoleName, Description, MaxSessionDuration }));
+    if (news.permissionsBoundary !== olds.permissionsBoundary) {
+      const PermissionsBoundary = text(news, "permissionsBoundary");
+      await context.send(
+        PermissionsBoundary === undefined
+          ? new DeleteRolePermissionsBoundaryCommand({ RoleName })
+          : new PutRolePermissionsBoundaryCommand({ RoleName, PermissionsBoundary }),
+      );
+    }
     const { set, removed } = tagChanges(olds, news);
     if (removed.length > 0) await context.send(new UntagRoleCommand({ RoleName, TagKeys: removed }));
     if (set.length > 0) await context.send(new TagRoleCommand({ RoleName, Tags: set }));
@@ -101,8 +113,9 @@ function roleProperties(state: Properties, found: Role | undefined): Properties 
   return {
     name: found?.RoleName,
     assumeRolePolicy: sameJson(state.assumeRolePolicy, policy) ? state.assumeRolePolicy : policy,
-    ...(found?.Description !== undefined || state.description !== undefined ? { description: found?.Description } : {}),
-    ...(state.maxSessionDuration !== undefined && { maxSessionDuration: found?.MaxSessionDuration }),
+    description: found?.Description,
+    maxSessionDuration: found?.MaxSessionDuration,
+    permissionsBoundary: found?.PermissionsBoundary?.PermissionsBoundaryArn,
   };
 }
 
@@ -110,11 +123,11 @@ function roleState(state: Properties, found: Role | undefined) {
   return {
     id: found?.RoleName ?? required(state, "name"),
     outputs: {
-      path: "/",
       maxSessionDuration: 3600,
       forceDetachPolicies: false,
       ...state,
       ...tagOutputs(state, found?.Tags),
+      path: found?.Path,
       arn: found?.Arn,
       createDate: found?.CreateDate?.toISOString(),
       uniqueId: found?.RoleId,
@@ -244,9 +257,9 @@ function profileState(state: Properties, found: InstanceProfile | undefined) {
   return {
     id: found?.InstanceProfileName ?? required(state, "name"),
     outputs: {
-      path: "/",
       ...state,
       ...tagOutputs(state, found?.Tags),
+      path: found?.Path,
       arn: found?.Arn,
       createDate: found?.CreateDate?.toISOString(),
       uniqueId: found?.InstanceProfileId,

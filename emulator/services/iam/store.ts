@@ -18,6 +18,8 @@ export interface StoredRole {
   trustPolicy: string;
   description: string | undefined;
   maxSessionDuration: number;
+  /** The ARN of the managed policy that is the role's permissions boundary. */
+  boundary: string | undefined;
   tags: readonly Tag[];
   /** Documents by policy name. */
   readonly inline: Map<string, string>;
@@ -35,10 +37,12 @@ export interface StoredProfile {
   role: StoredRole | undefined;
 }
 
-/** Roles and instance profiles. Names are unique without regard to case. */
+/** Roles, instance profiles and managed policies. Names are unique without regard to case. */
 export class IamStore implements RolePolicies {
   readonly roles = new Map<string, StoredRole>();
   readonly profiles = new Map<string, StoredProfile>();
+  /** The account's own managed policies: documents by ARN. */
+  readonly policies = new Map<string, string>();
 
   /** @throws NoSuchEntity */
   role(name: string | undefined): StoredRole {
@@ -67,11 +71,21 @@ export class IamStore implements RolePolicies {
     return [...this.profiles.values()].filter((profile) => profile.role === role);
   }
 
+  /** The document of a managed policy of AWS's or the account's. */
+  managedPolicy(arn: string): string | undefined {
+    return managedPolicies.get(arn) ?? this.policies.get(arn);
+  }
+
   policiesOf(roleArn: string): readonly string[] | undefined {
     const role = this.roleByArn(roleArn);
     if (!role) return undefined;
-    const managed = [...role.attached].flatMap((arn) => managedPolicies.get(arn) ?? []);
+    const managed = [...role.attached].flatMap((arn) => this.managedPolicy(arn) ?? []);
     return [...role.inline.values(), ...managed];
+  }
+
+  boundaryOf(roleArn: string): string | undefined {
+    const boundary = this.roleByArn(roleArn)?.boundary;
+    return boundary === undefined ? undefined : this.managedPolicy(boundary);
   }
 
   trustPolicyOf(roleArn: string): string | undefined {
@@ -86,6 +100,6 @@ export function noSuchEntity(message: string): AwsError {
 const idAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /** A unique id, such as `AROA...` ("IAM identifiers"): the prefix says of what. */
-export function uniqueId(prefix: "AROA" | "AIPA"): string {
+export function uniqueId(prefix: "AROA" | "AIPA" | "ANPA"): string {
   return prefix + Array.from({ length: 17 }, () => idAlphabet[randomInt(idAlphabet.length)]).join("");
 }

@@ -74,6 +74,9 @@ const instance: ResourceDefinition = {
   update: async (_id, news, olds, context) => {
     const identifier = required(olds, "identifier");
     const password = text(news, "password");
+    // It may still be on its way when the update that made it was broken off.
+    if ((await describe(identifier, context))?.DBInstanceStatus === "creating")
+      await untilAvailable(identifier, context);
     await context.send(
       new rds.ModifyDBInstanceCommand({
         DBInstanceIdentifier: identifier,
@@ -175,7 +178,8 @@ function instanceState(state: Properties, found: rds.DBInstance) {
       engineVersionActual: found.EngineVersion,
       instanceClass: found.DBInstanceClass,
       allocatedStorage: found.AllocatedStorage,
-      ...(state.maxAllocatedStorage !== undefined && { maxAllocatedStorage: found.MaxAllocatedStorage }),
+      // The provider's 0: no autoscaling.
+      maxAllocatedStorage: found.MaxAllocatedStorage ?? (state.maxAllocatedStorage === undefined ? undefined : 0),
       storageType: found.StorageType,
       storageEncrypted: found.StorageEncrypted,
       dbName: found.DBName,

@@ -1,14 +1,9 @@
 /** Operations on buckets and their configurations. */
 import {
-  BucketLocationConstraint,
   CreateBucketCommandInput,
   CreateBucketCommandOutput,
   DeleteBucketCommandInput,
   DeleteBucketCommandOutput,
-  GetBucketAclCommandInput,
-  GetBucketAclCommandOutput,
-  GetBucketLocationCommandInput,
-  GetBucketLocationCommandOutput,
   HeadBucketCommandInput,
   HeadBucketCommandOutput,
   LifecycleRule,
@@ -105,29 +100,6 @@ const listBuckets = operation<ListBucketsCommandInput, ListBucketsCommandOutput>
     Owner: { ID: cloud.account },
     ...(input.Prefix !== undefined && { Prefix: input.Prefix }),
   }),
-});
-
-const getBucketLocation = operation<GetBucketLocationCommandInput, GetBucketLocationCommandOutput>({
-  name: "GetBucketLocation",
-  honours: ["Bucket", "ExpectedBucketOwner"],
-  authorize: (input, call) => [onBucket(call, input.Bucket, "GetBucketLocation")],
-  handle: (input, call) => {
-    ownedBucket(input, call);
-    // Buckets in us-east-1 have a LocationConstraint of null.
-    const { region } = call.cloud;
-    return region === "us-east-1" ? {} : { LocationConstraint: region as BucketLocationConstraint };
-  },
-});
-
-const getBucketAcl = operation<GetBucketAclCommandInput, GetBucketAclCommandOutput>({
-  name: "GetBucketAcl",
-  honours: ["Bucket", "ExpectedBucketOwner"],
-  authorize: (input, call) => [onBucket(call, input.Bucket, "GetBucketAcl")],
-  handle: (input, call) => {
-    ownedBucket(input, call);
-    const ID = call.cloud.account;
-    return { Owner: { ID }, Grants: [{ Grantee: { ID, Type: "CanonicalUser" }, Permission: "FULL_CONTROL" }] };
-  },
 });
 
 interface BucketInput {
@@ -321,8 +293,6 @@ export const bucketOperations: readonly Operation[] = [
   deleteBucket,
   headBucket,
   listBuckets,
-  getBucketLocation,
-  getBucketAcl,
   ...versioning,
   ...encryption,
   ...lifecycle,

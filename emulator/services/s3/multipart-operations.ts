@@ -8,8 +8,6 @@ import {
   CompleteMultipartUploadCommandOutput,
   CreateMultipartUploadCommandInput,
   CreateMultipartUploadCommandOutput,
-  ListPartsCommandInput,
-  ListPartsCommandOutput,
   UploadPartCommandInput,
   UploadPartCommandOutput,
 } from "@aws-sdk/client-s3";
@@ -50,7 +48,6 @@ const createMultipartUpload = operation<CreateMultipartUploadCommandInput, Creat
     const upload: Upload = {
       id: randomBytes(48).toString("base64url"),
       key: validKey(input.Key),
-      initiated: call.cloud.clock.now(),
       properties: describe(input, bucket),
       algorithm,
       // CRC-64/NVME exists as a full-object checksum only.
@@ -94,7 +91,7 @@ const uploadPart = operation<UploadPartCommandInput, UploadPartCommandOutput>({
       throw new AwsError("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive");
     const algorithm = algorithmNamed(input.ChecksumAlgorithm, "ChecksumAlgorithm") ?? upload.algorithm;
     const received = await receive(input.Body, bucket.newFile(), input, algorithm);
-    const part: Part = { ...received, etag: received.md5, lastModified: call.cloud.clock.now() };
+    const part: Part = { ...received, etag: received.md5 };
     if (bucket.uploads.get(upload.id) !== upload) {
       await remove([part]);
       throw noSuchUpload(upload.id);
@@ -172,50 +169,11 @@ const abortMultipartUpload = operation<AbortMultipartUploadCommandInput, AbortMu
   },
 });
 
-const listParts = operation<ListPartsCommandInput, ListPartsCommandOutput>({
-  name: "ListParts",
-  honours: ["Bucket", "Key", "UploadId", "MaxParts", "PartNumberMarker", "ExpectedBucketOwner"],
-  authorize: (input, call) => [onObject(call, input.Bucket, input.Key, "ListMultipartUploadParts")],
-  handle: (input, call) => {
-    const bucket = ownedBucket(input, call);
-    const upload = uploadOf(bucket, input);
-    const after = Number(input.PartNumberMarker ?? 0);
-    const numbers = [...upload.parts.keys()].sort((a, b) => a - b).filter((number) => number > after);
-    const page = numbers.slice(0, Math.min(input.MaxParts ?? 1000, 1000));
-    return {
-      Bucket: bucket.name,
-      Key: upload.key,
-      UploadId: upload.id,
-      MaxParts: input.MaxParts ?? 1000,
-      IsTruncated: page.length < numbers.length,
-      ...(page.length < numbers.length && { NextPartNumberMarker: String(page.at(-1)) }),
-      StorageClass: upload.properties.StorageClass ?? "STANDARD",
-      ChecksumAlgorithm: upload.algorithm,
-      ChecksumType: upload.checksumType,
-      Parts: page.flatMap((PartNumber) => {
-        const part = upload.parts.get(PartNumber);
-        return part
-          ? [
-              {
-                PartNumber,
-                ETag: `"${part.etag}"`,
-                Size: part.size,
-                LastModified: part.lastModified,
-                ...part.checksums,
-              },
-            ]
-          : [];
-      }),
-    };
-  },
-});
-
 export const multipartOperations: readonly Operation[] = [
   createMultipartUpload,
   uploadPart,
   completeMultipartUpload,
   abortMultipartUpload,
-  listParts,
 ];
 
 function uploadOf(

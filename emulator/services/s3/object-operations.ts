@@ -1,7 +1,5 @@
 /** Operations on objects: conditional writes, versions, ranges. */
 import {
-  CopyObjectCommandInput,
-  CopyObjectCommandOutput,
   DeleteObjectCommand,
   DeleteObjectCommandInput,
   DeleteObjectCommandOutput,
@@ -232,58 +230,6 @@ const deleteObjects = operation<DeleteObjectsCommandInput, DeleteObjectsCommandO
   },
 });
 
-const copyObject = operation<CopyObjectCommandInput, CopyObjectCommandOutput>({
-  name: "CopyObject",
-  honours: [
-    "Bucket",
-    "Key",
-    "CopySource",
-    "MetadataDirective",
-    "TaggingDirective",
-    "IfMatch",
-    "IfNoneMatch",
-    "ExpectedBucketOwner",
-    ...propertyMembers,
-  ],
-  authorize: (input, call) => {
-    const source = parseCopySource(input.CopySource);
-    return [
-      ...onRead(call, source.Bucket, source.Key, source.VersionId),
-      onObject(call, input.Bucket, input.Key, "PutObject", {
-        ...writeContext(input),
-        "s3:ObjectCreationOperation": "true",
-        "s3:x-amz-copy-source": `${source.Bucket}/${source.Key}`,
-      }),
-      ...taggingAccess(input, call),
-    ];
-  },
-  handle: async (input, call) => {
-    const bucket = ownedBucket(input, call);
-    const source = parseCopySource(input.CopySource);
-    const from = bucketOf(call, source.Bucket);
-    const { version, content } = readable(from, source);
-    const given = describe(input, bucket);
-    const properties: ObjectProperties = {
-      ...(input.MetadataDirective === "REPLACE" ? given : { ...content, ...encryptionOf(given) }),
-      tags: input.TaggingDirective === "REPLACE" ? given.tags : content.tags,
-    };
-    const added = await conditionally(call, bucket, validKey(input.Key), input, {
-      content: async () => {
-        const body = from.open(content, 0, content.size - 1);
-        const received = await receive(body, bucket.newFile(), {}, undefined);
-        return { ...properties, segments: [received], size: received.size, etag: received.md5, checksums: {} };
-      },
-      undo: (copied) => remove(copied.segments),
-    });
-    return {
-      CopyObjectResult: { ETag: `"${added.content?.etag ?? ""}"`, LastModified: added.lastModified },
-      ...versionOf(bucket, added),
-      ...(version.versionId !== "null" && { CopySourceVersionId: version.versionId }),
-      ...encryptionOf(properties),
-    };
-  },
-});
-
 const getObjectTagging = operation<GetObjectTaggingCommandInput, GetObjectTaggingCommandOutput>({
   name: "GetObjectTagging",
   honours: ["Bucket", "Key", "VersionId", "ExpectedBucketOwner"],
@@ -308,7 +254,6 @@ export const objectOperations: readonly Operation[] = [
   headObject,
   deleteObject,
   deleteObjects,
-  copyObject,
   getObjectTagging,
 ];
 
@@ -544,17 +489,6 @@ export function taggingAccess(
   call: Call,
 ): readonly Access[] {
   return input.Tagging === undefined ? [] : [onObject(call, input.Bucket, input.Key, "PutObjectTagging")];
-}
-
-function parseCopySource(source: string | undefined): { Bucket: string; Key: string; VersionId?: string } {
-  const match = /^\/?([^/]+)\/(.+?)(?:\?versionId=(.+))?$/.exec(source ?? "");
-  if (!match)
-    throw new AwsError("InvalidArgument", "Copy Source must mention the source bucket and key: sourcebucket/sourcekey");
-  return {
-    Bucket: match[1] ?? "",
-    Key: decodeURIComponent(match[2] ?? ""),
-    ...(match[3] !== undefined && { VersionId: match[3] }),
-  };
 }
 
 function unquoted(etag: string): string {

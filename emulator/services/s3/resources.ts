@@ -435,9 +435,9 @@ async function putObject(inputs: Properties, context: ResourceContext) {
   return { id: `${Bucket}/${Key}`, outputs: { ...objectOutputs(inputs, context), ...actual } };
 }
 
-/** What S3 says of an object. What it has not is empty, as in the provider's state. */
+/** What S3 says of an object: also that it has not got something any more. */
 function objectProperties(found: HeadObjectCommandOutput): Properties {
-  return compact({
+  return {
     etag: unquoted(found.ETag),
     versionId: found.VersionId ?? "",
     contentType: found.ContentType,
@@ -449,7 +449,7 @@ function objectProperties(found: HeadObjectCommandOutput): Properties {
     serverSideEncryption: found.ServerSideEncryption,
     kmsKeyId: found.SSEKMSKeyId,
     bucketKeyEnabled: found.BucketKeyEnabled ?? false,
-  });
+  };
 }
 
 function objectOutputs(

@@ -60,13 +60,11 @@ export interface Content extends ObjectProperties {
 export interface Part extends Segment {
   readonly etag: string;
   readonly checksums: Checksums;
-  readonly lastModified: Date;
 }
 
 export interface Upload {
   readonly id: string;
   readonly key: string;
-  readonly initiated: Date;
   readonly properties: ObjectProperties;
   readonly algorithm: ChecksumAlgorithm | undefined;
   readonly checksumType: "COMPOSITE" | "FULL_OBJECT" | undefined;

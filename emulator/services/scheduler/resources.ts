@@ -93,7 +93,7 @@ function targetInput(target: Properties): Target {
 function scheduleProperties(state: Properties, found: GetScheduleCommandOutput): Properties {
   const { FlexibleTimeWindow: window, Target: target } = found;
   const retry = target?.RetryPolicy;
-  return compact({
+  return {
     name: found.Name,
     groupName: found.GroupName,
     scheduleExpression: found.ScheduleExpression,
@@ -115,7 +115,7 @@ function scheduleProperties(state: Properties, found: GetScheduleCommandOutput):
           maximumRetryAttempts: retry.MaximumRetryAttempts,
         }),
     }),
-  });
+  };
 }
 
 /** A date as the program wrote it, as long as it means the same. */

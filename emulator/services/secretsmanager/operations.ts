@@ -8,8 +8,6 @@ import {
   DescribeSecretCommandOutput,
   GetRandomPasswordCommandInput,
   GetRandomPasswordCommandOutput,
-  GetResourcePolicyCommandInput,
-  GetResourcePolicyCommandOutput,
   GetSecretValueCommandInput,
   GetSecretValueCommandOutput,
   PutSecretValueCommandInput,
@@ -157,11 +155,11 @@ const updateSecret = operation<UpdateSecretCommandInput, UpdateSecretCommandOutp
   authorize: (input, call) => onSecret(call, input, "UpdateSecret"),
   handle: (input, call) => {
     const secret = changeable(storeOf(call).active(input.SecretId), call);
-    if (input.Description !== undefined) secret.description = input.Description;
-    if (input.KmsKeyId !== undefined) secret.kmsKeyId = input.KmsKeyId;
     checkDescription(input.Description);
     const existing = repeated(secret, input);
     const version = existing ?? newVersion(input, call);
+    if (input.Description !== undefined) secret.description = input.Description;
+    if (input.KmsKeyId !== undefined) secret.kmsKeyId = input.KmsKeyId;
     if (existing) moveStage(secret, "AWSCURRENT", existing);
     else if (version) addVersion(secret, version, ["AWSCURRENT"]);
     secret.changed = call.cloud.clock.now();
@@ -271,17 +269,6 @@ const untagResource = operation<UntagResourceCommandInput, UntagResourceCommandO
   },
 });
 
-const getResourcePolicy = operation<GetResourcePolicyCommandInput, GetResourcePolicyCommandOutput>({
-  name: "GetResourcePolicy",
-  honours: ["SecretId"],
-  authorize: (input, call) => onSecret(call, input, "GetResourcePolicy"),
-  // No operation here attaches one.
-  handle: (input, call) => {
-    const secret = storeOf(call).get(input.SecretId);
-    return { ARN: secret.arn, Name: secret.name };
-  },
-});
-
 const getRandomPassword = operation<GetRandomPasswordCommandInput, GetRandomPasswordCommandOutput>({
   name: "GetRandomPassword",
   honours: [
@@ -320,7 +307,6 @@ export const operations: readonly Operation[] = [
   deleteSecret,
   tagResource,
   untagResource,
-  getResourcePolicy,
   getRandomPassword,
 ];
 

@@ -106,7 +106,7 @@ const secretVersion: ResourceDefinition = {
       secret: true,
       replaceOn: "registry.terraform.io aws_secretsmanager_secret_version: secret_binary, Forces new resource",
     },
-    secretStringWo: { secret: true },
+    secretStringWo: { secret: true, writeOnly: true },
     secretStringWoVersion: {
       replaceOn:
         "registry.terraform.io aws_secretsmanager_secret_version: secret_string_wo_version, Forces new resource",

@@ -6,8 +6,6 @@ import {
   DeleteParameterCommand,
   DeleteParameterCommandInput,
   DeleteParameterCommandOutput,
-  DeleteParametersCommandInput,
-  DeleteParametersCommandOutput,
   DescribeParametersCommand,
   DescribeParametersCommandInput,
   DescribeParametersCommandOutput,
@@ -207,18 +205,7 @@ function writingOperations(store: ParameterStore): readonly Operation[] {
     },
   });
 
-  const deleteParameters = operation<DeleteParametersCommandInput, DeleteParametersCommandOutput>({
-    name: "DeleteParameters",
-    honours: ["Names"],
-    authorize: (input) => (input.Names ?? []).flatMap((name) => on(store, name, "DeleteParameters")),
-    handle: (input) => {
-      const names = atMostTen(input.Names);
-      const deleted = names.filter((name) => store.remove(name));
-      return { DeletedParameters: deleted, InvalidParameters: names.filter((name) => !deleted.includes(name)) };
-    },
-  });
-
-  return [putParameter, deleteParameter, deleteParameters];
+  return [putParameter, deleteParameter];
 }
 
 function readingOperations(store: ParameterStore): readonly Operation[] {

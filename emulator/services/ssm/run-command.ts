@@ -1,7 +1,7 @@
 /**
  * Run Command: real processes on instances, as root. An instance is managed when its role has the policy with which
- * the agent registers, and it is online while it runs and reaches AWS. While it reboots it is still called online, with
- * the time of its last ping, and a command waits for it, as on AWS: whoever needs to know looks at that time.
+ * the agent registers, and it is online while it runs and reaches AWS. While it reboots it still counts as online, and
+ * a command waits for it, as on AWS.
  */
 import { randomUUID } from "node:crypto";
 import * as fs from "node:fs/promises";
@@ -20,8 +20,6 @@ const AGENT_FOLDER = "var/lib/amazon/ssm";
 /** What `GetCommandInvocation` keeps of the output, in characters: "the first 24,000" and "the first 8,000". */
 const STDOUT_LIMIT = 24_000;
 const STDERR_LIMIT = 8_000;
-/** What `ListCommandInvocations` keeps. */
-const DETAIL_LIMIT = 2_500;
 /** The agent's own ending of a cut output. */
 const CUT = "--output truncated--";
 const DEFAULT_EXECUTION_SECONDS = 3_600;
@@ -37,7 +35,6 @@ type Status = ssm.CommandInvocationStatus;
 
 interface Invocation {
   readonly instanceId: string;
-  readonly requested: Date;
   status: Status;
   details: string;
   responseCode: number;
@@ -92,22 +89,6 @@ export function runCommandOperations(cloud: Cloud): Operation[] {
         return { Commands: items.map(describeCommand), NextToken };
       },
     }),
-    operation<ssm.ListCommandInvocationsCommandInput, ssm.ListCommandInvocationsCommandOutput>({
-      name: "ListCommandInvocations",
-      honours: ["CommandId", "InstanceId", "Details", "MaxResults", "NextToken"],
-      authorize: unscoped("ListCommandInvocations"),
-      handle: (input) => {
-        const found = runner
-          .select(input.CommandId, input.InstanceId)
-          .flatMap((command) =>
-            command.invocations
-              .filter(({ instanceId }) => (input.InstanceId ?? instanceId) === instanceId)
-              .map((invocation) => describeInvocation(command, invocation, input.Details === true)),
-          );
-        const { items, NextToken } = page(found, input);
-        return { CommandInvocations: items, NextToken };
-      },
-    }),
     operation<ssm.CancelCommandCommandInput, ssm.CancelCommandCommandOutput>({
       name: "CancelCommand",
       honours: ["CommandId", "InstanceIds"],
@@ -115,15 +96,6 @@ export function runCommandOperations(cloud: Cloud): Operation[] {
       handle: ({ CommandId = "", InstanceIds }) => {
         runner.cancel(CommandId, InstanceIds);
         return {};
-      },
-    }),
-    operation<ssm.DescribeInstanceInformationCommandInput, ssm.DescribeInstanceInformationCommandOutput>({
-      name: "DescribeInstanceInformation",
-      honours: ["Filters", "InstanceInformationFilterList", "MaxResults", "NextToken"],
-      authorize: unscoped("DescribeInstanceInformation"),
-      handle: async (input) => {
-        const { items, NextToken } = page(await runner.information(input), input, 5);
-        return { InstanceInformationList: items, NextToken };
       },
     }),
   ];
@@ -150,8 +122,6 @@ function sendAccess(cloud: Cloud, { DocumentName = "", InstanceIds = [] }: ssm.S
 
 class CommandRunner {
   readonly commands = new Map<string, Command>();
-  /** When each instance was last seen online. */
-  private readonly lastPing = new Map<string, Date>();
 
   constructor(private readonly cloud: Cloud) {}
 
@@ -172,7 +142,7 @@ class CommandRunner {
       requested,
       timeoutSeconds: input.TimeoutSeconds ?? DEFAULT_DELIVERY_SECONDS,
       executionSeconds: executionSeconds(parameters),
-      invocations: ids.map((instanceId) => newInvocation(instanceId, requested)),
+      invocations: ids.map(newInvocation),
     };
     this.keep(command);
     for (const invocation of command.invocations) {
@@ -201,51 +171,14 @@ class CommandRunner {
     }
   }
 
-  async information(input: ssm.DescribeInstanceInformationCommandInput): Promise<ssm.InstanceInformation[]> {
-    const wanted = wantedInstances(input);
-    const instances = this.cloud.stores.ec2.liveInstances().filter(({ id }) => wanted?.includes(id) ?? true);
-    const described = await Promise.all(instances.map((instance) => this.describe(instance)));
-    return described.filter((information) => information !== undefined);
-  }
-
-  private async describe(instance: InstanceRecord): Promise<ssm.InstanceInformation | undefined> {
-    const online = await this.isKnownOnline(instance.id);
-    const LastPingDateTime = this.pingOf(instance.id);
-    // An instance that never was online has never registered.
-    if (LastPingDateTime === undefined) return undefined;
-    return {
-      InstanceId: instance.id,
-      PingStatus: online ? "Online" : "ConnectionLost",
-      LastPingDateTime,
-      AgentVersion: "3.3.3050.0",
-      IsLatestVersion: true,
-      PlatformType: "Linux",
-      PlatformName: "Amazon Linux",
-      PlatformVersion: "2023",
-      ResourceType: "EC2Instance",
-      IPAddress: instance.privateIp,
-      ComputerName: instance.privateDnsName,
-    };
-  }
-
-  /** The last ping that the service knows of, if the instance ever registered. */
-  private pingOf(id: string): Date | undefined {
-    const seen = this.lastPing.get(id);
-    const up = seen && this.cloud.stores.ec2.runtime?.fleet.lastUp(id);
-    return up !== undefined && seen !== undefined && up > seen ? up : seen;
-  }
-
   /** Whether the service takes the instance for online: it is, or it reboots and was. */
   private async isKnownOnline(id: string): Promise<boolean> {
     const { ec2 } = this.cloud.stores;
     const instance = ec2.liveInstance(id);
     if (instance === undefined || !(await this.isManaged(instance))) return false;
-    if (ec2.runtime?.fleet.onlineSince(id) !== undefined) {
-      this.lastPing.set(id, this.cloud.clock.now());
-      return true;
-    }
+    if (ec2.runtime?.fleet.isOnline(id) === true) return true;
     const reboots = instance.state === "running" && ec2.runtime?.fleet.machine(id) === undefined;
-    return reboots && this.lastPing.has(id);
+    return reboots && ec2.runtime?.fleet.wasOnline(id) === true;
   }
 
   private async isManaged({ profile }: InstanceRecord): Promise<boolean> {
@@ -330,8 +263,7 @@ class CommandRunner {
     const { instanceId } = invocation;
     const expires = command.requested.getTime() + command.timeoutSeconds * 1000;
     while (ec2.liveInstance(instanceId) !== undefined && !invocation.cancelled) {
-      const online = ec2.runtime?.fleet.onlineSince(instanceId) !== undefined;
-      if (online) return ec2.runtime?.fleet.machine(instanceId);
+      if (ec2.runtime?.fleet.isOnline(instanceId) === true) return ec2.runtime.fleet.machine(instanceId);
       if (this.cloud.clock.now().getTime() >= expires) return undefined;
       await this.cloud.clock.sleep(DELIVERY_POLL_MS);
     }
@@ -386,10 +318,9 @@ function executionSeconds(parameters: Readonly<Record<string, string[]>>): numbe
   throw new AwsError("InvalidParameters", `Parameter "executionTimeout" has the invalid value ${given}`);
 }
 
-function newInvocation(instanceId: string, requested: Date): Invocation {
+function newInvocation(instanceId: string): Invocation {
   return {
     instanceId,
-    requested,
     status: "Pending",
     details: "Pending",
     responseCode: -1,
@@ -428,25 +359,14 @@ function cut(text: string, limit: number): string {
 function page<T>(
   items: readonly T[],
   { MaxResults, NextToken }: { MaxResults?: number | undefined; NextToken?: string | undefined },
-  least = 1,
 ): { items: T[]; NextToken: string | undefined } {
-  if (MaxResults !== undefined && (MaxResults < least || MaxResults > PAGE)) {
-    throw invalid("maxResults", `value between ${least} and ${PAGE}`);
+  if (MaxResults !== undefined && (MaxResults < 1 || MaxResults > PAGE)) {
+    throw invalid("maxResults", `value between 1 and ${PAGE}`);
   }
   const start = NextToken === undefined ? 0 : Number(NextToken);
   if (!Number.isInteger(start)) throw new AwsError("InvalidNextToken", "The specified token is not valid.");
   const end = start + (MaxResults ?? PAGE);
   return { items: items.slice(start, end), NextToken: end < items.length ? String(end) : undefined };
-}
-
-function wantedInstances(input: ssm.DescribeInstanceInformationCommandInput): string[] | undefined {
-  const filters = [
-    ...(input.Filters ?? []).map(({ Key, Values }) => ({ key: Key, values: Values })),
-    ...(input.InstanceInformationFilterList ?? []).map(({ key, valueSet }) => ({ key, values: valueSet })),
-  ];
-  const other = filters.find(({ key }) => key !== "InstanceIds");
-  if (other !== undefined) throw new AwsError("InvalidFilterKey", `The filter ${other.key ?? ""} is not known here`);
-  return filters.length === 0 ? undefined : filters.flatMap(({ values }) => values ?? []);
 }
 
 /** A command's status follows from those of its invocations. */
@@ -508,34 +428,5 @@ function describeResult(
     StandardOutputUrl: "",
     StandardErrorContent: invocation.stderr,
     StandardErrorUrl: "",
-  };
-}
-
-function describeInvocation(command: Command, invocation: Invocation, details: boolean): ssm.CommandInvocation {
-  const output =
-    invocation.stderr === "" ? invocation.stdout : `${invocation.stdout}\n----------ERROR-------\n${invocation.stderr}`;
-  const plugin: ssm.CommandPlugin = {
-    Name: "aws:runShellScript",
-    // A plugin has no state of its own for an invocation that is being cancelled.
-    Status: (invocation.status === "Cancelling" ? "InProgress" : invocation.status) as ssm.CommandPluginStatus,
-    StatusDetails: invocation.details,
-    ResponseCode: invocation.responseCode,
-    ResponseStartDateTime: invocation.started,
-    ResponseFinishDateTime: invocation.ended,
-    Output: cut(output, DETAIL_LIMIT),
-  };
-  return {
-    CommandId: command.id,
-    InstanceId: invocation.instanceId,
-    InstanceName: "",
-    Comment: command.comment,
-    DocumentName: command.documentName,
-    DocumentVersion: "$DEFAULT",
-    RequestedDateTime: invocation.requested,
-    Status: invocation.status,
-    StatusDetails: invocation.details,
-    StandardOutputUrl: "",
-    StandardErrorUrl: "",
-    CommandPlugins: details ? [plugin] : [],
   };
 }

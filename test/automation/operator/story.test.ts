@@ -37,6 +37,14 @@ describe("what an operator reads of a run", () => {
     assert.match(text, /next: protected-pipeline diff 1b9d6bcd/);
   });
 
+  it("names what was removed of a run that was cleared, and offers none of it any more", () => {
+    const cleared = { at: now.toISOString(), by: "arn:aws:iam::123456789012:user/ann", removed: ["volume vol-1"] };
+    const text = story({ run, facts: { ...healedRun(), cleared } }, now).join("\n");
+    assert.match(text, /cleared by arn:aws:iam::123456789012:user\/ann: volume vol-1$/m);
+    assert.match(text, /next: nothing; what it had kept is gone$/);
+    assert.doesNotMatch(text, /protected-pipeline (diff|evidence)/);
+  });
+
   it("names, after a failed healing, what there is and the command that settles the run", () => {
     const facts = healedRun({ verdict: "heal-failed" });
     const text = story({ run, facts }, now).join("\n");

@@ -176,35 +176,6 @@ describe("CloudWatch", () => {
     );
     const expected = { SampleCount: 6, Sum: 20, Average: 20 / 6, Minimum: 1, Maximum: 10 };
     assert.deepEqual(Datapoints, [{ Timestamp, Unit: "Seconds", ...expected }]);
-    const { MetricDataResults } = await client.send(
-      new cloudwatch.GetMetricDataCommand({
-        MetricDataQueries: [
-          { Id: "m1", MetricStat: { Metric: { Namespace: "Shop", MetricName: name }, Period: 60, Stat: "Maximum" } },
-        ],
-        ...range,
-      }),
-    );
-    assert.deepEqual(MetricDataResults?.[0]?.Values, [10]);
-  });
-
-  it("gives the newest value first unless asked for the oldest", async () => {
-    const start = Math.floor(now().getTime() / minute) * minute;
-    await put([1, 2, 3].map((Value) => ({ MetricName: name, Value, Timestamp: new Date(start - Value * minute) })));
-    const values = async (ScanBy?: cloudwatch.ScanBy) =>
-      (
-        await client.send(
-          new cloudwatch.GetMetricDataCommand({
-            MetricDataQueries: [
-              { Id: "m", MetricStat: { Metric: { Namespace: "Shop", MetricName: name }, Period: 60, Stat: "Sum" } },
-            ],
-            StartTime: new Date(start - 5 * minute),
-            EndTime: new Date(start),
-            ScanBy,
-          }),
-        )
-      ).MetricDataResults?.[0]?.Values;
-    assert.deepEqual(await values(), [1, 2, 3]);
-    assert.deepEqual(await values("TimestampAscending"), [3, 2, 1]);
   });
 
   it("reads a body that the client has compressed", async () => {

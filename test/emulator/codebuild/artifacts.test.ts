@@ -160,19 +160,29 @@ describe("The files of a build", () => {
   const upload = async (artifacts: string, serviceRole?: string) => {
     const spec = `version: 0.2\nphases:\n  build:\n    commands: [touch x, 'exit 3']\n${artifacts}`;
     const settings = { artifacts: { type: "S3", location: BUCKET }, ...(serviceRole && { serviceRole }) } as const;
-    const { build } = await runBuildspec(emulator, spec, settings);
+    const { build, lines } = await runBuildspec(emulator, spec, settings);
     const phase = build.phases?.find(({ phaseType }) => phaseType === "UPLOAD_ARTIFACTS");
-    return { status: phase?.phaseStatus, contexts: phase?.contexts, build: build.buildStatus };
+    return { status: phase?.phaseStatus, contexts: phase?.contexts, build: build.buildStatus, lines };
   };
 
   it("are uploaded also when BUILD failed, and fail that phase when none matches [A1.11] [A2.3]", async () => {
-    assert.deepEqual(await upload("artifacts:\n  files: [none.txt]\n"), {
+    const { lines, ...failed } = await upload("artifacts:\n  files: [none.txt]\n");
+    assert.ok(lines.some((line) => line.endsWith(" Skipping invalid file path none.txt")));
+    assert.deepEqual(failed, {
       status: "FAILED",
       contexts: [{ statusCode: "CLIENT_ERROR", message: "no matching artifact paths found" }],
       build: "FAILED",
     });
     const { contexts } = await upload("artifacts:\n  files: ['*']\n  base-directory: none\n");
     assert.equal(contexts?.[0]?.message, "no matching base directory path found for none");
+  });
+
+  it("are not secondary ones alone, but in a build of a pipeline [A1.9]", async () => {
+    const spec = `version: 0.2\nphases: {}\nartifacts:\n  secondary-artifacts: {own: {files: ['*']}}\n`;
+    const { build } = await runBuildspec(emulator, spec);
+    const phase = build.phases?.find(({ phaseType }) => phaseType === "DOWNLOAD_SOURCE");
+    const message = "Expected artifacts.files to be present";
+    assert.deepEqual(phase?.contexts, [{ statusCode: "YAML_FILE_ERROR", message }]);
   });
 
   it("are refused by name from a place that the emulator does not see", async () => {

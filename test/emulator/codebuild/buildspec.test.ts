@@ -36,11 +36,6 @@ describe("A buildspec", () => {
       /Expected artifacts\.secondary-artifacts\.b\.files to be present/,
     ],
     [
-      "only secondary artifacts [A1.9]",
-      `${build("x")}artifacts:\n  secondary-artifacts: {b: {files: [c]}}`,
-      /Expected artifacts\.files to be present/,
-    ],
-    [
       "another word for yes",
       `${build("x")}artifacts:\n  files: [a]\n  discard-paths: y`,
       /discard-paths to be yes or no/,

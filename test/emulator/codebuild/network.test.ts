@@ -12,8 +12,8 @@ import {
   CreateVpcCommand,
   EC2Client,
 } from "@aws-sdk/client-ec2";
-import type { Emulator } from "../../../emulator/emulator";
-import { client, withEmulator } from "../support";
+import { startEmulator, type Emulator } from "../../../emulator/emulator";
+import { client } from "../support";
 import { createRole, runBuildspec } from "./support";
 
 const probe =
@@ -47,36 +47,38 @@ async function createVpc(emulator: Emulator, way: Way) {
 }
 
 describe("A build in a VPC", () => {
+  let emulator: Emulator;
+  before(async () => {
+    emulator = await startEmulator();
+  });
+  after(() => emulator.close());
+
   for (const [way, output] of [
     ["nat", "reached"],
     ["internet gateway", "nothing"],
     ["none", "nothing"],
   ] as const) {
-    it(`reaches ${output === "reached" ? "AWS" : "nothing"} when its subnet's default route is ${way}`, async () => {
-      await withEmulator(async (emulator) => {
-        const vpcConfig = await createVpc(emulator, way);
-        const found = await runBuildspec(emulator, probe, { vpcConfig });
-        assert.deepEqual(found.output, [output]);
-      });
+    it(`reaches ${output === "reached" ? "AWS" : "nothing"} when its subnet's default route is ${way} [A5.11]`, async () => {
+      const vpcConfig = await createVpc(emulator, way);
+      const found = await runBuildspec(emulator, probe, { vpcConfig });
+      assert.deepEqual(found.output, [output]);
     });
   }
 
   it("fails when its role may not make a network interface in that subnet", async () => {
-    await withEmulator(async (emulator) => {
-      const vpcConfig = await createVpc(emulator, "nat");
-      const serviceRole = await createRole(emulator, "no-interface", "codebuild.amazonaws.com", [
-        { Effect: "Allow", Action: "*", Resource: "*" },
-        {
-          Effect: "Deny",
-          Action: "ec2:CreateNetworkInterface",
-          Resource: `arn:aws:ec2:*:*:subnet/${vpcConfig.subnets[0]}`,
-        },
-      ]);
-      const { build } = await runBuildspec(emulator, probe, { vpcConfig, serviceRole });
-      assert.equal(build.buildStatus, "FAILED");
-      const [context] = build.phases?.find(({ phaseType }) => phaseType === "PROVISIONING")?.contexts ?? [];
-      assert.equal(context?.statusCode, "VPC_CLIENT_ERROR");
-      assert.match(context.message ?? "", /UnauthorizedOperation.*ec2:CreateNetworkInterface/);
-    });
+    const vpcConfig = await createVpc(emulator, "nat");
+    const serviceRole = await createRole(emulator, "no-interface", "codebuild.amazonaws.com", [
+      { Effect: "Allow", Action: "*", Resource: "*" },
+      {
+        Effect: "Deny",
+        Action: "ec2:CreateNetworkInterface",
+        Resource: `arn:aws:ec2:*:*:subnet/${vpcConfig.subnets[0]}`,
+      },
+    ]);
+    const { build } = await runBuildspec(emulator, probe, { vpcConfig, serviceRole });
+    assert.equal(build.buildStatus, "FAILED");
+    const [context] = build.phases?.find(({ phaseType }) => phaseType === "PROVISIONING")?.contexts ?? [];
+    assert.equal(context?.statusCode, "VPC_CLIENT_ERROR");
+    assert.match(context.message ?? "", /UnauthorizedOperation.*ec2:CreateNetworkInterface/);
   });
 });

@@ -157,6 +157,13 @@ export async function until<T>(what: string, look: () => Promise<T | undefined>)
   throw new Error(`${what} did not come in time.`);
 }
 
+/** The texts of a folder's files, by name. */
+export function filesBelow(folder: string): Record<string, string> {
+  const entries = fs.readdirSync(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath, entry.name));
+  return Object.fromEntries(files.map((file) => [path.relative(folder, file), fs.readFileSync(file, "utf8")]));
+}
+
 /** A zip of these files, by name. */
 export async function zipOf(files: Readonly<Record<string, string>>): Promise<Buffer> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "zip-"));

@@ -1,8 +1,12 @@
 import * as assert from "node:assert/strict";
-import { BatchGetBuildsCommand, CodeBuildClient, ListBuildsForProjectCommand } from "@aws-sdk/client-codebuild";
+import { randomUUID } from "node:crypto";
+import { BatchGetBuildsCommand, CodeBuildClient } from "@aws-sdk/client-codebuild";
 import {
   CodePipelineClient,
+  CodePipelineServiceException,
   CreatePipelineCommand,
+  DisableStageTransitionCommand,
+  EnableStageTransitionCommand,
   GetPipelineCommand,
   GetPipelineExecutionCommand,
   GetPipelineStateCommand,
@@ -10,6 +14,7 @@ import {
   ListPipelineExecutionsCommand,
   PutApprovalResultCommand,
   RetryStageExecutionCommand,
+  RollbackStageCommand,
   StartPipelineExecutionCommand,
   StopPipelineExecutionCommand,
   UpdatePipelineCommand,
@@ -301,7 +306,7 @@ describe("An execution", () => {
     }
   });
 
-  it("is superseded by a newer one while it waits, in the mode of that name", async () => {
+  it("is superseded by a newer one while it waits, in the mode of that name [B5.10]", async () => {
     const { name } = declared([]);
     const first = await create(declared([approve, good], { name, executionMode: "SUPERSEDED" }));
     const token = await waitingToken(name);
@@ -598,19 +603,54 @@ describe("An execution", () => {
       new PutTargetsCommand({ Rule: "rescue", Targets: [{ Id: "build", Arn, RoleArn, InputTransformer }] }),
     );
     emulator.faults.inject({ at: "events.delivery", when: { rule: "rescue" }, effect: { kind: "twice" } });
-    const id = await createPipeline(emulator, declared([{ name: "Work", actions: [build("Bad", "Bad")] }], { name }));
-    const codebuild = client(emulator, CodeBuildClient);
-    const ids = await until("two builds", async () => {
-      const { ids: found = [] } = await codebuild.send(new ListBuildsForProjectCommand({ projectName: "Rescue" }));
-      const { builds = [] } = found.length < 2 ? {} : await codebuild.send(new BatchGetBuildsCommand({ ids: found }));
-      return builds.length === 2 && builds.every(({ buildComplete }) => buildComplete) ? found : undefined;
+    const rescues: string[] = [];
+    const end = emulator.cloud.listen(({ detailType, detail }) => {
+      const found = detail as Record<string, string>;
+      const isOver = detailType === "CodeBuild Build State Change" && found["build-status"] !== "IN_PROGRESS";
+      if (isOver && found["project-name"] === "Rescue") rescues.push(found["build-id"] ?? "");
     });
-    for (const rescue of ids) {
+    const id = await createPipeline(emulator, declared([{ name: "Work", actions: [build("Bad", "Bad")] }], { name }));
+    await until("two builds", () => Promise.resolve(rescues.length >= 2 ? rescues : undefined));
+    end();
+    assert.equal(new Set(rescues).size, 2);
+    for (const rescue of rescues) {
       const { build: found, output } = await describeBuild(emulator, rescue);
       assert.deepEqual(output, [`${id} of ${name}: FAILED`]);
       assert.match(found.initiator ?? "", /^rule\//);
     }
   });
+
+  it("is neither rolled back nor held before a stage: both are refused by name [B5.9]", async () => {
+    const pipelineName = "pipeline-1";
+    const targetPipelineExecutionId = randomUUID();
+    const commands = [
+      new RollbackStageCommand({ pipelineName, stageName: "Build", targetPipelineExecutionId }),
+      new DisableStageTransitionCommand({ pipelineName, stageName: "Build", transitionType: "Inbound", reason: "no" }),
+      new EnableStageTransitionCommand({ pipelineName, stageName: "Build", transitionType: "Inbound" }),
+    ];
+    for (const command of commands) {
+      const operation = `codepipeline: ${command.constructor.name.replace(/Command$/, "")}`;
+      await assert.rejects(pipelines.send(command as RollbackStageCommand), refusedByName(operation));
+    }
+  });
+
+  const rules = [
+    { name: "Alarm", ruleTypeId: { category: "Rule", owner: "AWS", provider: "CloudWatchAlarm" } as const },
+  ];
+  const conditions: readonly Partial<StageDeclaration>[] = [
+    { beforeEntry: { conditions: [{ result: "FAIL", rules }] } },
+    { onSuccess: { conditions: [{ result: "ROLLBACK", rules }] } },
+    { onFailure: { result: "ROLLBACK", conditions: [{ result: "ROLLBACK", rules }] } },
+    { onFailure: { result: "RETRY", retryConfiguration: { retryMode: "ALL_ACTIONS" } } },
+  ];
+  for (const condition of conditions) {
+    const [member = "", { result }] = Object.entries(condition)[0] as [string, { readonly result?: string }];
+    it(`does not begin with ${[member, result].join(" ").trim()} of a stage, which is refused by name [B6.1]`, async () => {
+      const pipeline = declared([{ name: "Build", actions: [build("Build")], ...condition }]);
+      const created = pipelines.send(new CreatePipelineCommand({ pipeline }));
+      await assert.rejects(created, refusedByName(`CreatePipeline.pipeline.stages.${member}`));
+    });
+  }
 
   it("is remembered for a while: a bounded number of finished ones, and all that run", () => {
     const pipeline = { executions: new Map(), tokens: new Map() } as unknown as Pipeline;
@@ -639,3 +679,15 @@ describe("An execution", () => {
     });
   });
 });
+
+/** What is answered for what the emulator does not have. */
+function refusedByName(what: string) {
+  return (error: unknown): boolean => {
+    assert.ok(error instanceof CodePipelineServiceException);
+    assert.deepEqual(
+      [error.name, error.message, error.$metadata.httpStatusCode],
+      ["NotImplemented", `NotImplemented: ${what}`, 501],
+    );
+    return true;
+  };
+}

@@ -19,6 +19,7 @@ const roles: RolePolicies = {
     arn === roleArn
       ? [JSON.stringify({ Version: "2012-10-17", Statement: { Effect: "Allow", Action: "sts:Get*", Resource: "*" } })]
       : undefined,
+  boundaryOf: () => undefined,
   trustPolicyOf: (arn) =>
     arn === roleArn
       ? JSON.stringify({

@@ -159,7 +159,7 @@ describe("A request", () => {
   };
   const kinds = { json, query, form, object };
 
-  it("that is signed well is answered, by each protocol", async () => {
+  it("that is signed well is answered at one endpoint, by each protocol [B9.2]", async () => {
     const answers = await Promise.all(Object.values(kinds).map((each) => rawRequest(emulator, each)));
     assert.deepEqual(
       answers.map(({ status, body }) => [status, /PipelineNotFoundException|<Account>|<vpcSet|hello/.test(body)]),

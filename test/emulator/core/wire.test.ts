@@ -66,7 +66,7 @@ async function withService(
 const moment = new Date("2024-05-06T07:08:09.250Z");
 
 describe("awsJson", () => {
-  it("carries nested structures, maps, enums and timestamps both ways", async () => {
+  it("carries nested structures, maps, enums and timestamps both ways [B9.1]", async () => {
     const output = {
       pipelineExecutionSummaries: [{ pipelineExecutionId: "e", status: "Failed" as const, startTime: moment }],
     };
@@ -87,7 +87,7 @@ describe("awsJson", () => {
     );
   });
 
-  it("becomes the SDK's modelled exception", async () => {
+  it("becomes the SDK's modelled exception [B9.1]", async () => {
     const fail = (): never => {
       throw new AwsError("PipelineNotFoundException", "The account has no pipeline named 'x'");
     };
@@ -519,7 +519,7 @@ describe("Callers", () => {
     });
   });
 
-  it("get NotImplemented for a service that is not there", async () => {
+  it("get NotImplemented, by name, for a service that is not there [D3.1]", async () => {
     await withService(install, async (emulator) => {
       await assert.rejects(
         client(emulator, ec2.EC2Client).send(new ec2.DescribeVpcsCommand({})),
@@ -528,6 +528,10 @@ describe("Callers", () => {
       const answer = await rawRequest(emulator, { method: "POST", path: "/", headers: {}, body: "", service: "ec2" });
       assert.equal(answer.status, 501);
       assert.match(answer.body, /NotImplemented: the service ec2/);
+    });
+    await withEmulator(async (emulator) => {
+      const answer = await rawRequest(emulator, { path: "/backup-vaults/", service: "backup" });
+      assert.match(`${answer.status} ${answer.body}`, /^501 .*NotImplemented: the service backup/);
     });
   });
 });

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { promisify } from "node:util";
 import * as ec2 from "@aws-sdk/client-ec2";
 import * as rds from "@aws-sdk/client-rds";
 import { type Emulator, startEmulator } from "../../../emulator/emulator";
@@ -8,6 +10,8 @@ import { bootMachine } from "../../../emulator/machines/namespaces";
 import { collectText } from "../../../emulator/machines/output";
 import { client } from "../support";
 import { connects, createEnvironment, type Environment, launch, runCommand, text, until } from "./support";
+
+const execute = promisify(execFile);
 
 describe("Security groups between machines", () => {
   let emulator: Emulator;
@@ -78,6 +82,38 @@ describe("Security groups between machines", () => {
     await until(what, async () => (await reaches(id, host, port)) === expected || undefined);
   }
 
+  /** User data of an instance with a program that notes all the time whether it reaches the database. */
+  function probe(host: string): string {
+    const script = [
+      "#!/bin/bash",
+      "cat > /opt/probe <<'PROBE'",
+      `while sleep 0.05; do (exec 3<>/dev/tcp/${host}/5432) 2>/dev/null && echo yes || echo no; done >> /opt/$HOSTNAME`,
+      "PROBE",
+      "printf '[Service]\\nExecStart=/bin/bash /opt/probe\\n' > /etc/systemd/system/probe.service",
+      "systemctl enable --now probe",
+    ];
+    return Buffer.from(script.join("\n")).toString("base64");
+  }
+
+  /** What the program of that very instance has noted: copies bring the notes of others. */
+  function probed(instance: ec2.Instance): string[] {
+    const root = text(instance.BlockDeviceMappings?.[0]?.Ebs?.VolumeId);
+    const file = path.join(emulator.cloud.directory, "ec2", "disks", root, "opt", text(instance.PrivateDnsName));
+    return fs.existsSync(file) ? fs.readFileSync(file, "utf8").split("\n").slice(0, -1) : [];
+  }
+
+  async function untilProbed(instance: ec2.Instance, answer: string): Promise<void> {
+    const what = `${text(instance.InstanceId)} to note ${answer}`;
+    await until(what, () => Promise.resolve(probed(instance).at(-1) === answer || undefined));
+  }
+
+  async function elastio(...args: string[]): Promise<{ job_id: string; data: { rp_id: string } | null }> {
+    const program = path.resolve("emulator/image/bin/elastio");
+    const env = { PATH: process.env.PATH, ...emulator.environment };
+    const { stdout } = await execute(process.execPath, [program, ...args, "--output-format", "json"], { env });
+    return JSON.parse(stdout) as { job_id: string; data: { rp_id: string } | null };
+  }
+
   it("let an instance reach the database as long as both sides allow it", async () => {
     const id = text((await launch(environment)).InstanceId);
     await untilReaches(id, database, 5432, true);
@@ -107,6 +143,31 @@ describe("Security groups between machines", () => {
     await untilReaches(id, database, 5432, false);
     const called = await runCommand(environment, id, ["aws sts get-caller-identity --query Account --output text"]);
     assert.equal(called.StandardOutputContent, "123456789012\n");
+  });
+
+  it("keep a restored copy from the database once it has the fence, and not the instance it is a copy of", async () => {
+    const original = await launch(environment, { UserData: probe(database) });
+    await untilProbed(original, "yes");
+    const { job_id: job } = await elastio("ec2", "backup", "--instance-id", text(original.InstanceId));
+    const point = await until("the backup", async () => (await elastio("job", "output", "--job-id", job)).data?.rp_id);
+    await elastio("ec2", "restore", "--rp", point);
+    const copy = await until("the copy", async () => {
+      const Filters = [
+        { Name: "tag:elastio:restored-from-rp", Values: [point] },
+        { Name: "instance-state-name", Values: ["running"] },
+      ];
+      const { Reservations = [] } = await environment.ec2.send(new ec2.DescribeInstancesCommand({ Filters }));
+      return Reservations[0]?.Instances?.[0];
+    });
+    // It has the same groups and starts the same programs, so it does reach the database until it is fenced.
+    await untilProbed(copy, "yes");
+    const fence = { InstanceId: text(copy.InstanceId), Groups: [environment.fenceId] };
+    await environment.ec2.send(new ec2.ModifyInstanceAttributeCommand(fence));
+    await untilProbed(copy, "no");
+    const before = probed(copy).length;
+    await until("more tries", () => Promise.resolve(probed(copy).length > before + 10 || undefined));
+    assert.deepEqual([...new Set(probed(copy).slice(before))], ["no"]);
+    assert.equal(await reaches(text(original.InstanceId), database, 5432), true);
   });
 
   it("decide which instance reaches which port of another", async () => {

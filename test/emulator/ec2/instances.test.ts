@@ -280,10 +280,11 @@ describe("EC2 instances", () => {
     assert.deepEqual([instanceId, availabilityZone, region], [instance.InstanceId, zone, "us-east-1"]);
   });
 
-  it("take a token of the metadata service until it expires, and none where that is off", async () => {
-    const [instance, mute] = await Promise.all([
+  it("take a token of the metadata service until it expires, need none where that says so, and none helps where it is off", async () => {
+    const [instance, mute, lax] = await Promise.all([
       launch(environment),
       launch(environment, { MetadataOptions: { HttpEndpoint: "disabled" } }),
+      launch(environment, { MetadataOptions: { HttpTokens: "optional", HttpPutResponseHopLimit: 1 } }),
     ]);
     const [id, muteId] = [text(instance.InstanceId), text(mute.InstanceId)];
     const asking =
@@ -295,6 +296,40 @@ describe("EC2 instances", () => {
     assert.equal((await runCommand(environment, id, [using])).StandardOutputContent, "401");
     assert.equal(mute.MetadataOptions?.HttpEndpoint, "disabled");
     assert.equal((await runCommand(environment, muteId, [`${asking} -w '%{http_code}'`])).StandardOutputContent, "403");
+    const without = "curl -s http://169.254.169.254/latest/meta-data/instance-id";
+    const laxId = text(lax.InstanceId);
+    assert.equal((await runCommand(environment, laxId, [without])).StandardOutputContent, laxId);
+    assert.equal(lax.MetadataOptions?.HttpPutResponseHopLimit, 1);
+    const MetadataOptions = { HttpPutResponseHopLimit: 65 };
+    await rejected(launch(environment, { MetadataOptions }), "InvalidParameterValue");
+  });
+
+  it("come back after a reboot with what is enabled, without what ran besides, and without their user data run again", async () => {
+    const instance = await launchApplication();
+    await answer(instance);
+    const id = text(instance.InstanceId);
+    await runCommand(environment, id, ["touch /opt/kept /run/lost /tmp/lost", "setsid sleep 4321 > /dev/null 2>&1 &"]);
+    await environment.ec2.send(new ec2.RebootInstancesCommand({ InstanceIds: [id] }));
+    const script = "ls /opt/kept; ls /run/lost /tmp/lost; pgrep -x sleep; wc -l < /root/user-data-runs";
+    await until("the reboot", async () => {
+      const { StandardOutputContent } = await runCommand(environment, id, [script]);
+      return StandardOutputContent === "/opt/kept\n1\n" || undefined;
+    });
+    assert.equal(await answer(instance), "one\n");
+  });
+
+  it("refuse a unit with a directive that their systemctl does not have, by its name", async () => {
+    const id = text((await launch(environment)).InstanceId);
+    const unit = "[Service]\nExecStart=/bin/true\nProtectSystem=strict\n";
+    const script = [`printf '${unit}' > /etc/systemd/system/a.service`, "systemctl daemon-reload", "systemctl start a"];
+    const { Status, StandardErrorContent } = await runCommand(environment, id, script);
+    assert.equal(Status, "Failed");
+    assert.match(
+      text(StandardErrorContent),
+      /a\.service: the directive ProtectSystem of \[Service\] is not known here/,
+    );
+    const other = await runCommand(environment, id, ["systemctl mask a"]);
+    assert.match(text(other.StandardErrorContent), /Unknown command verb mask. Known here: daemon-reload/);
   });
 
   it("restart what is to be restarted always", async () => {

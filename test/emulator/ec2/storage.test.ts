@@ -63,6 +63,12 @@ describe("EBS", () => {
     return VolumeId;
   }
 
+  async function attach(InstanceId: string, VolumeId: string, Device: string): Promise<void> {
+    await environment.ec2.send(new ec2.AttachVolumeCommand({ InstanceId, VolumeId, Device }));
+    const attached = async () => (await describeVolume(VolumeId)).Attachments?.[0]?.State === "attached";
+    await until(`${VolumeId} to be attached`, async () => (await attached()) || undefined);
+  }
+
   async function describeVolume(VolumeId: string): Promise<ec2.Volume> {
     const found = await environment.ec2.send(new ec2.DescribeVolumesCommand({ VolumeIds: [VolumeId] }));
     return found.Volumes?.[0] ?? {};
@@ -130,8 +136,23 @@ describe("EBS", () => {
       await rejected(volume({ SnapshotId }), "IncorrectState");
       hanging.release();
       await untilSnapshot(SnapshotId, "completed");
-      const made = await volume({ SnapshotId });
-      assert.equal(fs.readFileSync(path.join(disk(made), "opt", "file"), "utf8"), "then\n");
+      const VolumeId = await volume({ SnapshotId });
+      await attach(id, VolumeId, "/dev/sdf");
+      assert.equal((await runCommand(environment, id, ["cat /dev/sdf/opt/file"])).StandardOutputContent, "then\n");
+    });
+
+    it("make cold volumes, which load their contents at the first use, also after the snapshot is gone [D2.6]", async () => {
+      const id = text((await launch(environment)).InstanceId);
+      await runCommand(environment, id, ["echo kept > /opt/file"]);
+      const [taken] = await snapshotsOf(id);
+      const { SnapshotId = "" } = await untilSnapshot(taken?.SnapshotId, "completed");
+      const [used, orphan] = [await volume({ SnapshotId }), await volume({ SnapshotId })];
+      assert.deepEqual([fs.readdirSync(disk(used)), fs.readdirSync(disk(orphan))], [[], []]);
+      await attach(id, used, "/dev/sdf");
+      await environment.ec2.send(new ec2.DeleteSnapshotCommand({ SnapshotId }));
+      await attach(id, orphan, "/dev/sdg");
+      const files = await runCommand(environment, id, ["cat /dev/sdf/opt/file /dev/sdg/opt/file"]);
+      assert.equal(files.StandardOutputContent, "kept\nkept\n");
     });
 
     it("are all in error when one of a set fails [D2.2]", async () => {
@@ -260,10 +281,7 @@ describe("EBS", () => {
       await until("the old root", async () => (await describeVolume(old.VolumeId)).State === "available" || undefined);
       const start = new ec2.StartInstancesCommand({ InstanceIds: [id] });
       await rejected(environment.ec2.send(start), "IncorrectInstanceState");
-      await environment.ec2.send(new ec2.AttachVolumeCommand({ InstanceId: id, VolumeId, Device: "/dev/xvda" }));
-      await until("the new root", async () =>
-        (await describeVolume(VolumeId)).Attachments?.[0]?.State === "attached" ? true : undefined,
-      );
+      await attach(id, VolumeId, "/dev/xvda");
       await environment.ec2.send(start);
       await untilState(environment, id, "running");
       assert.equal((await runCommand(environment, id, ["ls /opt"])).StandardOutputContent, "");
@@ -312,7 +330,7 @@ describe("EBS", () => {
   it("does not have images of instances, copies of snapshots or volumes, nor fast restore [D2.5]", async () => {
     const instance = await launch(environment);
     const InstanceId = text(instance.InstanceId);
-    const commands = [
+    const refused = [
       environment.ec2.send(new ec2.CreateImageCommand({ InstanceId, Name: "image" })),
       environment.ec2.send(new ec2.CopySnapshotCommand({ SourceRegion: "us-east-1", SourceSnapshotId: "snap-1" })),
       environment.ec2.send(new ec2.CopyVolumesCommand({ SourceVolumeId: rootOf(instance) })),
@@ -320,8 +338,8 @@ describe("EBS", () => {
         new ec2.EnableFastSnapshotRestoresCommand({ AvailabilityZones: ["us-east-1a"], SourceSnapshotIds: ["snap-1"] }),
       ),
       volume({ Size: 1, VolumeInitializationRate: 100 }),
-    ];
-    for (const command of commands) assert.match((await rejected(command, "NotImplemented")).message, /NotImplemented/);
+    ].map((call) => rejected(call, "NotImplemented"));
+    for (const { message } of await Promise.all(refused)) assert.match(message, /NotImplemented/);
   });
 });
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import * as iam from "@aws-sdk/client-iam";
-import { GetCallerIdentityCommand, STSClient } from "@aws-sdk/client-sts";
+import { AssumeRoleCommand, GetCallerIdentityCommand, STSClient } from "@aws-sdk/client-sts";
 import { startEmulator, type Emulator } from "../../../emulator/emulator";
 import { install } from "../../../emulator/services/iam";
 import { install as sts } from "../../../emulator/services/sts";
@@ -45,7 +45,7 @@ describe("IAM", () => {
     await assert.rejects(create(), { name: "EntityAlreadyExistsException" });
   });
 
-  it("refuses policies that are malformed, by the kind of policy", async () => {
+  it("refuses policies that are malformed or not understood, by the kind of policy [E13]", async () => {
     const identity = policyOf([{ Action: "s3:GetObject", Resource: "*" }]);
     for (const trust of ["not json", "{}", identity])
       await assert.rejects(create(trust), { name: "MalformedPolicyDocumentException" }, trust);
@@ -126,6 +126,14 @@ describe("IAM", () => {
     asRole.destroy();
   });
 
+  it("has sessions of roles only for services: nobody asks for one", async () => {
+    const arn = await createRole(emulator, name, []);
+    const asRoot = new STSClient(clientSettings(emulator));
+    const asked = new AssumeRoleCommand({ RoleArn: arn, RoleSessionName: "s", Policy: "{}" });
+    await assert.rejects(asRoot.send(asked), { message: "NotImplemented: sts: AssumeRole" });
+    asRoot.destroy();
+  });
+
   it("lets only those services assume a role that its trust policy names, under its conditions", async () => {
     const condition = { StringEquals: { "aws:SourceAccount": "999999999999" } };
     const arn = await createRole(emulator, name, [], trustOf("codebuild.amazonaws.com", condition));
@@ -134,5 +142,86 @@ describe("IAM", () => {
     assume("codebuild.amazonaws.com", "999999999999");
     assert.throws(() => assume("codebuild.amazonaws.com", "123456789012"), { code: "AccessDenied" });
     assert.throws(() => assume("ec2.amazonaws.com", "999999999999"), { code: "AccessDenied" });
+  });
+
+  describe("with a permissions boundary", () => {
+    const boundaryOf = async (...statements: Parameters<typeof policyOf>[0]) => {
+      const PolicyDocument = policyOf(statements);
+      const created = await client.send(new iam.CreatePolicyCommand({ PolicyName: `${name}-limit`, PolicyDocument }));
+      return created.Policy?.Arn ?? "";
+    };
+    const roleWithin = async (PermissionsBoundary: string) => {
+      await createRole(emulator, name, [{ Action: "iam:*", Resource: "*" }]);
+      await client.send(new iam.PutRolePermissionsBoundaryCommand({ RoleName: name, PermissionsBoundary }));
+      const arn = `arn:aws:iam::123456789012:role/${name}`;
+      const session = emulator.cloud.assumeRole(arn, "job", "ec2.amazonaws.com");
+      return {
+        send: <T>(call: (cloud: Emulator["cloud"], as: typeof session) => Promise<T>) => call(emulator.cloud, session),
+      };
+    };
+
+    it("does what both its policies and the boundary allow, and is told which of them does not [E11] [E12]", async () => {
+      const boundary = await boundaryOf(
+        { Action: ["iam:Get*", "iam:List*"], Resource: "*" },
+        { Effect: "Deny", Action: "iam:ListRolePolicies", Resource: "*" },
+      );
+      const RoleName = name;
+      const { send } = await roleWithin(boundary);
+      await send((cloud, as) => cloud.send(as, new iam.GetRoleCommand({ RoleName })));
+      const user = `User: arn:aws:sts::123456789012:assumed-role/${RoleName}/job is not authorized to perform:`;
+      const on = `on resource: arn:aws:iam::123456789012:role/${RoleName}`;
+      await assert.rejects(
+        send((cloud, as) => cloud.send(as, new iam.DeleteRoleCommand({ RoleName }))),
+        {
+          name: "AccessDenied",
+          message: `${user} iam:DeleteRole ${on} because no permissions boundary allows the iam:DeleteRole action`,
+        },
+      );
+      await assert.rejects(
+        send((cloud, as) => cloud.send(as, new iam.ListRolePoliciesCommand({ RoleName }))),
+        { message: `${user} iam:ListRolePolicies ${on} with an explicit deny in a permissions boundary` },
+      );
+      await client.send(new iam.DeleteRolePermissionsBoundaryCommand({ RoleName }));
+      await send((cloud, as) => cloud.send(as, new iam.ListRolePoliciesCommand({ RoleName })));
+    });
+
+    it("creates roles only within the boundary that its policy asks for", async () => {
+      const boundary = await boundaryOf({ Action: "iam:*", Resource: "*" });
+      const delegate = await createRole(emulator, `${name}-delegate`, [
+        {
+          Action: "iam:CreateRole",
+          Resource: "*",
+          Condition: { StringEquals: { "iam:PermissionsBoundary": boundary } },
+        },
+      ]);
+      const session = emulator.cloud.assumeRole(delegate, "s", "ec2.amazonaws.com");
+      const make = (PermissionsBoundary?: string) =>
+        emulator.cloud.send(
+          session,
+          new iam.CreateRoleCommand({
+            RoleName: name,
+            AssumeRolePolicyDocument: trustOf("ec2.amazonaws.com"),
+            PermissionsBoundary,
+          }),
+        );
+      await assert.rejects(make(), { name: "AccessDenied" });
+      await assert.rejects(make(managed), { name: "AccessDenied" });
+      const { Role } = await make(boundary);
+      assert.equal(Role?.PermissionsBoundary?.PermissionsBoundaryArn, boundary);
+    });
+
+    it("keeps the boundary's policy, and takes none that there is not", async () => {
+      const boundary = await boundaryOf({ Action: "s3:*", Resource: "*" });
+      await roleWithin(boundary);
+      const remove = () => client.send(new iam.DeletePolicyCommand({ PolicyArn: boundary }));
+      await assert.rejects(remove(), { name: "DeleteConflictException" });
+      const none = { RoleName: name, PermissionsBoundary: `${boundary}-not` };
+      await assert.rejects(client.send(new iam.PutRolePermissionsBoundaryCommand(none)), {
+        name: "NoSuchEntityException",
+      });
+      await client.send(new iam.DeleteRolePermissionsBoundaryCommand({ RoleName: name }));
+      await remove();
+      await assert.rejects(remove(), { name: "NoSuchEntityException" });
+    });
   });
 });

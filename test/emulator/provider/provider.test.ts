@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as model from "@aws-sdk/client-sts";
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
+import type { PulumiFn, Stack } from "@pulumi/pulumi/automation";
 import {
   AwsError,
-  InitializationFailed,
   type AssetValue,
   type Install,
   type InvokeDefinition,
@@ -14,7 +15,7 @@ import {
   type ResourceDefinition,
 } from "../../../emulator/core/definitions";
 import { type Emulator, startEmulator } from "../../../emulator/emulator";
-import { withFolder, withStack } from "../../support/stack";
+import { makeStack, withFolder, withStack } from "../../support/stack";
 
 /** What a thing of the test's own cloud is. */
 interface Thing {
@@ -23,7 +24,8 @@ interface Thing {
 
 const things = new Map<string, Thing>();
 const calls: string[] = [];
-let failures: (() => Error)[] = [];
+/** Why the next thing is only half made. */
+let failure: string | undefined;
 
 const thing: ResourceDefinition = {
   type: "aws:test/thing:Thing",
@@ -38,13 +40,13 @@ const thing: ResourceDefinition = {
     zone: { replaceOn: "the test" },
   },
   secretOutputs: ["token"],
-  async create(inputs) {
+  async create(inputs, { made }) {
     const name = String(inputs.name);
     calls.push(`create ${name}`);
-    const failure = failures.shift();
-    if (failure) throw failure();
     if (things.has(name)) throw new AwsError("ThingExists", `The thing ${name} exists`);
-    things.set(name, { inputs });
+    things.set(name, { inputs: failure === undefined ? inputs : {} });
+    made(name);
+    if (failure !== undefined) throw new Error(failure);
     const contents = inputs.source ? (await (inputs.source as AssetValue).bytes()).toString("base64") : undefined;
     return { id: name, outputs: { ...inputs, arn: `arn:thing/${name}`, token: "hush", contents } };
   },
@@ -102,15 +104,36 @@ class Other extends pulumi.CustomResource {
 
 describe("The Pulumi provider", () => {
   let emulator: Emulator;
+  let folder: string;
+  let stack: Stack;
+  let current: PulumiFn = () => Promise.resolve();
 
-  beforeEach(async () => {
-    things.clear();
-    calls.length = 0;
-    failures = [];
+  // One stack for all tests: making and removing one costs as much as a test.
+  before(async () => {
     emulator = await startEmulator({ services: [install] });
+    folder = await mkdtemp(join(tmpdir(), "provider-test-"));
+    stack = await makeStack(emulator, folder, () => current());
+  });
+  after(async () => {
+    await emulator.close();
+    await rm(folder, { recursive: true, force: true });
   });
 
-  afterEach(() => emulator.close());
+  beforeEach(() => {
+    things.clear();
+    calls.length = 0;
+    failure = undefined;
+  });
+
+  /** Runs with another program in the stack; what it has made is destroyed whatever happens. */
+  async function withProgram(program: PulumiFn, work: (stack: Stack, folder: string) => Promise<void>): Promise<void> {
+    current = program;
+    try {
+      await work(stack, folder);
+    } finally {
+      await stack.destroy();
+    }
+  }
 
   it("creates, keeps, updates, replaces and deletes by the real engine", async () => {
     let args: pulumi.Inputs = { colour: "red", settings: { a: [1, 2] } };
@@ -118,7 +141,7 @@ describe("The Pulumi provider", () => {
       const made = new Resource("box", args);
       return Promise.resolve({ name: made.name, size: made.size, arn: made.arn });
     };
-    await withStack(emulator, program, async (stack) => {
+    await withProgram(program, async (stack) => {
       const up = await stack.up();
       const name = String(up.outputs.name?.value);
       assert.match(name, /^box-[0-9a-f]{7}$/);
@@ -147,7 +170,7 @@ describe("The Pulumi provider", () => {
   it("deletes first when the program keeps a name of its own", async () => {
     let zone = "a";
     const program = (): Promise<void> => Promise.resolve(void new Resource("box", { name: "mine", zone }));
-    await withStack(emulator, program, async (stack) => {
+    await withProgram(program, async (stack) => {
       await stack.up();
       zone = "b";
       await stack.up();
@@ -156,15 +179,13 @@ describe("The Pulumi provider", () => {
   });
 
   it("refuses by name an input and a type that it does not honour, at preview", async () => {
-    await withStack(
-      emulator,
+    await withProgram(
       () => Promise.resolve(void new Resource("box", { flavour: "sweet" })),
       async (stack) => {
         await assert.rejects(stack.preview(), /does not honour the input "flavour" of aws:test\/thing:Thing/);
       },
     );
-    await withStack(
-      emulator,
+    await withProgram(
       () => Promise.resolve(void new Other("x", {})),
       async (stack) => {
         await assert.rejects(stack.preview(), /NotImplemented: the emulator has no resource aws:test\/other:Other/);
@@ -181,7 +202,7 @@ describe("The Pulumi provider", () => {
       new Resource("second", { colour: first.arn });
       return Promise.resolve();
     };
-    await withStack(emulator, program, async (stack) => {
+    await withProgram(program, async (stack) => {
       const preview = await stack.preview();
       assert.deepEqual(preview.changeSummary, { create: 3 });
       assert.deepEqual([seen, calls], [[], []]);
@@ -196,7 +217,7 @@ describe("The Pulumi provider", () => {
       const box = new Resource("box", { password: secret, settings: { deep: pulumi.secret(`x ${secret}`) } });
       return Promise.resolve({ password: box.password, token: box.token });
     };
-    await withStack(emulator, program, async (stack, folder) => {
+    await withProgram(program, async (stack, folder) => {
       const up = await stack.up();
       assert.equal(up.outputs.token?.secret, true);
       const [made] = [...things.values()];
@@ -209,8 +230,7 @@ describe("The Pulumi provider", () => {
   });
 
   it("sees drift by refresh, and that a thing is gone", async () => {
-    await withStack(
-      emulator,
+    await withProgram(
       () => Promise.resolve(void new Resource("box", { colour: "red", tags: { a: "b" } })),
       async (stack) => {
         await stack.up();
@@ -229,13 +249,12 @@ describe("The Pulumi provider", () => {
   });
 
   it("does not forget what exists but could not be completed", async () => {
-    failures = [() => new InitializationFailed({ id: "half", outputs: { name: "half" } }, "it did not start")];
-    await withStack(
-      emulator,
+    failure = "it did not start";
+    await withProgram(
       () => Promise.resolve(void new Resource("box", { name: "half" })),
       async (stack) => {
         await assert.rejects(stack.up(), /it did not start/);
-        things.set("half", { inputs: {} });
+        failure = undefined;
         await stack.up();
         assert.deepEqual(calls, ["create half", "update half"]);
       },
@@ -244,8 +263,7 @@ describe("The Pulumi provider", () => {
 
   it("shows the service's own error", async () => {
     things.set("taken", { inputs: {} });
-    await withStack(
-      emulator,
+    await withProgram(
       () => Promise.resolve(void new Resource("box", { name: "taken" })),
       async (stack) => {
         await assert.rejects(stack.up(), /ThingExists: The thing taken exists/);
@@ -257,13 +275,12 @@ describe("The Pulumi provider", () => {
     const program = async (): Promise<Record<string, unknown>> => ({
       found: await pulumi.runtime.invoke("aws:test/getThing:getThing", { name: "x" }),
     });
-    await withStack(emulator, program, async (stack) => {
+    await withProgram(program, async (stack) => {
       const up = await stack.up();
       assert.deepEqual(up.outputs.found?.value, { account: "123456789012", asked: "x" });
     });
     const missing = (): Promise<unknown> => pulumi.runtime.invoke("aws:test/getOther:getOther", {});
-    await withStack(
-      emulator,
+    await withProgram(
       async () => void (await missing()),
       async (stack) => {
         await assert.rejects(stack.up(), /NotImplemented: the emulator has no function aws:test\/getOther:getOther/);
@@ -288,7 +305,7 @@ describe("The Pulumi provider", () => {
           two: new Resource("two", { source: archive }).contents,
           text: new Resource("text", { source: new pulumi.asset.StringAsset("hello") }).contents,
         });
-      await withStack(emulator, program, async (stack) => {
+      await withProgram(program, async (stack) => {
         const up = await stack.up();
         assert.equal(Buffer.from(String(up.outputs.text?.value), "base64").toString(), "hello");
         assert.equal(up.outputs.one?.value, up.outputs.two?.value);
@@ -302,89 +319,85 @@ describe("The Pulumi provider", () => {
       });
     });
   });
-});
 
-describe("command:local:Command", () => {
-  let emulator: Emulator;
+  describe("for command:local:Command", () => {
+    it("runs its commands with environment, input, folder and the way to the emulator", async () => {
+      await withFolder(async (dir) => {
+        let trigger = 1;
+        let greeting = "hi";
+        const program = (): Promise<Record<string, unknown>> => {
+          const made = new command.local.Command("it", {
+            create: 'cat > made; echo "$GREETING $AWS_ENDPOINT_URL"; echo problem >&2',
+            update: 'echo "updated after $PULUMI_COMMAND_STDOUT"',
+            delete: "echo gone > deleted",
+            environment: { GREETING: greeting },
+            stdin: "from stdin",
+            dir,
+            triggers: [trigger],
+          });
+          return Promise.resolve({ stdout: made.stdout, stderr: made.stderr });
+        };
+        await withProgram(program, async (stack) => {
+          const up = await stack.up();
+          assert.equal(up.outputs.stdout?.value, `hi ${emulator.endpoint}`);
+          assert.equal(up.outputs.stderr?.value, "problem");
+          assert.equal(await readFile(join(dir, "made"), "utf8"), "from stdin");
+          greeting = "bye";
+          const updated = await stack.up();
+          assert.equal(updated.outputs.stdout?.value, `updated after hi ${emulator.endpoint}`);
+          trigger = 2;
+          const replaced = await stack.up();
+          assert.equal(replaced.summary.resourceChanges?.replace, 1);
+          assert.equal(replaced.outputs.stdout?.value, `bye ${emulator.endpoint}`);
+        });
+        assert.equal(await readFile(join(dir, "deleted"), "utf8"), "gone\n");
+      });
+    });
 
-  beforeEach(async () => {
-    emulator = await startEmulator({ services: [install] });
-  });
+    it("fails with the exit status and the last lines of stderr", async () => {
+      const program = (): Promise<void> =>
+        Promise.resolve(
+          void new command.local.Command("it", { create: "echo first >&2; echo the reason >&2; exit 3" }),
+        );
+      await withProgram(program, async (stack) => {
+        await assert.rejects(stack.up(), /exit status 3: running .*\n.*first\n.*the reason/);
+      });
+    });
 
-  afterEach(() => emulator.close());
-
-  it("runs its commands with environment, input, folder and the way to the emulator", async () => {
-    await withFolder(async (dir) => {
-      let trigger = 1;
-      let greeting = "hi";
+    it("prints nothing of a secret into the state", async () => {
+      const secret = "swordfish and chips";
       const program = (): Promise<Record<string, unknown>> => {
         const made = new command.local.Command("it", {
-          create: 'cat > made; echo "$GREETING $AWS_ENDPOINT_URL"; echo problem >&2',
-          update: 'echo "updated after $PULUMI_COMMAND_STDOUT"',
-          delete: "echo gone > deleted",
-          environment: { GREETING: greeting },
-          stdin: "from stdin",
-          dir,
-          triggers: [trigger],
+          create: "echo $SECRET",
+          environment: { SECRET: pulumi.secret(secret) },
         });
-        return Promise.resolve({ stdout: made.stdout, stderr: made.stderr });
+        return Promise.resolve({ stdout: made.stdout });
       };
-      await withStack(emulator, program, async (stack) => {
+      await withProgram(program, async (stack, folder) => {
         const up = await stack.up();
-        assert.equal(up.outputs.stdout?.value, `hi ${emulator.endpoint}`);
-        assert.equal(up.outputs.stderr?.value, "problem");
-        assert.equal(await readFile(join(dir, "made"), "utf8"), "from stdin");
-        greeting = "bye";
-        const updated = await stack.up();
-        assert.equal(updated.outputs.stdout?.value, `updated after hi ${emulator.endpoint}`);
-        trigger = 2;
-        const replaced = await stack.up();
-        assert.equal(replaced.summary.resourceChanges?.replace, 1);
-        assert.equal(replaced.outputs.stdout?.value, `bye ${emulator.endpoint}`);
+        assert.deepEqual(up.outputs.stdout, { value: secret, secret: true });
+        assert.ok(!(await readFile(join(folder, ".pulumi/stacks/emulated/test.json"), "utf8")).includes(secret));
       });
-      assert.equal(await readFile(join(dir, "deleted"), "utf8"), "gone\n");
     });
-  });
 
-  it("fails with the exit status and the last lines of stderr", async () => {
-    const program = (): Promise<void> =>
-      Promise.resolve(void new command.local.Command("it", { create: "echo first >&2; echo the reason >&2; exit 3" }));
-    await withStack(emulator, program, async (stack) => {
-      await assert.rejects(stack.up(), /exit status 3: running .*\n.*first\n.*the reason/);
-    });
-  });
-
-  it("prints nothing of a secret into the state", async () => {
-    const secret = "swordfish and chips";
-    const program = (): Promise<Record<string, unknown>> => {
-      const made = new command.local.Command("it", {
-        create: "echo $SECRET",
-        environment: { SECRET: pulumi.secret(secret) },
+    it("leaves no process when the emulator closes", async () => {
+      let emulator = await startEmulator({ services: [install] });
+      await withFolder(async (dir) => {
+        const program = (): Promise<void> =>
+          Promise.resolve(void new command.local.Command("it", { create: "sleep 600 & echo $! > pid; wait", dir }));
+        await withStack(emulator, program, async (stack) => {
+          const up = assert.rejects(stack.up());
+          const pid = await until(async () => Number(await readFile(join(dir, "pid"), "utf8").catch(() => "")));
+          await emulator.close();
+          await up;
+          assert.equal(await isRunning(pid), false);
+          // The stack is empty but for a pending creation: the engine needs its providers no more.
+          await stack.cancel().catch(() => undefined);
+          emulator = await startEmulator({ services: [install] });
+          stack.workspace.envVars = { ...stack.workspace.envVars, ...emulator.pulumiEnvironment };
+        });
       });
-      return Promise.resolve({ stdout: made.stdout });
-    };
-    await withStack(emulator, program, async (stack, folder) => {
-      const up = await stack.up();
-      assert.deepEqual(up.outputs.stdout, { value: secret, secret: true });
-      assert.ok(!(await readFile(join(folder, ".pulumi/stacks/emulated/test.json"), "utf8")).includes(secret));
-    });
-  });
-
-  it("leaves no process when the emulator closes", async () => {
-    await withFolder(async (dir) => {
-      const program = (): Promise<void> =>
-        Promise.resolve(void new command.local.Command("it", { create: "sleep 600 & echo $! > pid; wait", dir }));
-      await withStack(emulator, program, async (stack) => {
-        const up = assert.rejects(stack.up());
-        const pid = await until(async () => Number(await readFile(join(dir, "pid"), "utf8").catch(() => "")));
-        await emulator.close();
-        await up;
-        assert.equal(await isRunning(pid), false);
-        // The stack is empty but for a pending creation: the engine needs its providers no more.
-        await stack.cancel().catch(() => undefined);
-        emulator = await startEmulator({ services: [install] });
-        stack.workspace.envVars = { ...stack.workspace.envVars, ...emulator.pulumiEnvironment };
-      });
+      await emulator.close();
     });
   });
 });

@@ -241,14 +241,7 @@ describe("S3 objects", () => {
     await assert.rejects(complete([two, one]), { name: "InvalidPartOrder" });
     await assert.rejects(complete([{ PartNumber: 1, ETag: '"0"' }]), { name: "InvalidPart" });
     await assert.rejects(complete([one, two]), { name: "EntityTooSmall" });
-    const parts = await client.send(new s3.ListPartsCommand({ ...target, UploadId }));
-    assert.deepEqual(
-      parts.Parts?.map(({ PartNumber, Size }) => [PartNumber, Size]),
-      [
-        [1, 5],
-        [2, 5],
-      ],
-    );
+    assert.equal(readdirSync(emulator.cloud.stores.s3.bucket(bucket).directory).length, 2);
     await client.send(new s3.AbortMultipartUploadCommand({ ...target, UploadId }));
     await assert.rejects(complete([one]), { name: "NoSuchUpload" });
     assert.deepEqual(readdirSync(emulator.cloud.stores.s3.bucket(bucket).directory), []);
@@ -328,14 +321,6 @@ describe("S3 objects", () => {
       ["a", "never"],
     );
     assert.equal(Errors, undefined);
-  });
-
-  it("copies an object with its metadata", async () => {
-    await put("from", "text", { Metadata: { a: "1" } });
-    await client.send(new s3.CopyObjectCommand({ Bucket: bucket, Key: "to", CopySource: `${bucket}/from` }));
-    const copied = await get("to");
-    assert.equal(copied.text, "text");
-    assert.deepEqual(copied.Metadata, { a: "1" });
   });
 
   it("answers 404 to HEAD and GET of what is not there", async () => {

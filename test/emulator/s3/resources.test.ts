@@ -3,7 +3,6 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as aws from "@pulumi/aws";
 import * as pulumi from "@pulumi/pulumi";
-import type { Stack } from "@pulumi/pulumi/automation";
 import * as ssm from "@aws-sdk/client-ssm";
 import * as s3 from "@aws-sdk/client-s3";
 import type { Install } from "../../../emulator/core/definitions";
@@ -174,7 +173,7 @@ describe("The storage, identity, secret, log and event resources", () => {
     return { bucket, secretArn, account: identity.accountId, region: region.region, image: image.value };
   };
 
-  it("go through up, preview, refresh, an update of everything, and destroy", async function () {
+  it("go through up, preview with refresh, an update of everything, and destroy", async function () {
     this.timeout(300_000);
     current = first;
     await withStack(emulator, program, async (stack, folder) => {
@@ -184,7 +183,8 @@ describe("The storage, identity, secret, log and event resources", () => {
       assert.equal(outputs.region?.value, "us-east-1");
       assert.match(String(outputs.image?.value), /^ami-/);
       assert.match(bucket, /^store-[0-9a-f]{7}$/);
-      await assertUnchanged(stack);
+      const { changeSummary } = await stack.preview({ refresh: true, expectNoChanges: true });
+      assert.deepEqual(Object.keys(changeSummary), ["same"]);
       const state = readFileSync(join(folder, ".pulumi/stacks/emulated/test.json"), "utf8");
       assert.ok(state.includes("SecretVersion"));
       assert.ok(!state.includes("hush-one"), "the secret is plain in the state");
@@ -193,16 +193,11 @@ describe("The storage, identity, secret, log and event resources", () => {
       const { summary } = await stack.up();
       // The secret's version is the only thing that is replaced.
       assert.deepEqual(summary.resourceChanges, { same: 3, update: 17, replace: 1 });
-      await stack.preview({ expectNoChanges: true });
 
       const client = new s3.S3Client(clientSettings(emulator));
       const object = await client.send(new s3.GetObjectCommand({ Bucket: bucket, Key: "a.txt" }));
       assert.equal(await object.Body?.transformToString(), "two");
-      // Drift: somebody else changed it.
-      await client.send(new s3.DeleteBucketLifecycleCommand({ Bucket: bucket }));
       client.destroy();
-      const { summary: refreshed } = await stack.refresh();
-      assert.deepEqual(refreshed.resourceChanges, { same: 20, delete: 1 });
     });
     const { iam: identity, s3: store, events: rules, scheduler: schedules, logs: groups } = emulator.cloud.stores;
     const left = [identity.roles, identity.profiles, rules.rules, schedules.schedules, groups.groups];
@@ -213,10 +208,3 @@ describe("The storage, identity, secret, log and event resources", () => {
     assert.deepEqual(store.list(), []);
   });
 });
-
-async function assertUnchanged(stack: Stack): Promise<void> {
-  const { changeSummary } = await stack.preview({ expectNoChanges: true });
-  assert.deepEqual(Object.keys(changeSummary), ["same"]);
-  const { summary } = await stack.refresh();
-  assert.deepEqual(Object.keys(summary.resourceChanges ?? {}), ["same"]);
-}

@@ -14,9 +14,9 @@ import { install } from "../../../emulator/services/s3";
 import { clientSettings } from "../support";
 
 const megabyte = 1024 * 1024;
-const size = 256 * megabyte;
-/** What 256 MB may cost in memory: chunks on their way, which the garbage collector has not looked at yet. */
-const growth = 160 * megabyte;
+const size = 128 * megabyte;
+/** What 128 MB may cost in memory: chunks on their way, which the garbage collector has not looked at yet. */
+const growth = 96 * megabyte;
 
 /** Runs, and gives by how much the process had grown at most meanwhile. */
 async function peakGrowth(work: () => Promise<void>): Promise<number> {
@@ -63,7 +63,7 @@ describe("S3 bodies", () => {
   });
   const files = () => readdirSync(emulator.cloud.stores.s3.bucket(Bucket).directory);
 
-  it("of 256 MB are written, read and put together from parts in constant memory", async () => {
+  it("of 128 MB are written, read and put together from parts in constant memory", async () => {
     const expected = await sha256Of(bytes(size));
     const get = async (Key: string) => {
       const { Body } = await client.send(new s3.GetObjectCommand({ Bucket, Key }));

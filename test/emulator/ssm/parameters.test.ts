@@ -92,9 +92,10 @@ describe("Parameter Store", () => {
     const Names = [`${path}/a`, `${path}/none`];
     const found = await client.send(new ssm.GetParametersCommand({ Names }));
     assert.deepEqual(found.InvalidParameters, [`${path}/none`]);
-    const deleted = await client.send(new ssm.DeleteParametersCommand({ Names }));
-    assert.deepEqual(deleted.DeletedParameters, [`${path}/a`]);
-    await assert.rejects(get("a"), { name: "ParameterNotFound" });
+    assert.deepEqual(
+      found.Parameters?.map(({ Name }) => Name),
+      [`${path}/a`],
+    );
   });
 
   it("knows the published image, which nobody can change", async () => {

@@ -16,6 +16,8 @@ export const master = { user: "master", password: "p@ss 'word' \"of\" master" };
 export interface TestServer {
   readonly cluster: Cluster;
   readonly address: string;
+  /** For example 150000: without the minor version. */
+  readonly version: number;
   readonly caFile: string;
   /** Everything that the jobs have logged. */
   readonly lines: string[];
@@ -68,6 +70,7 @@ export async function startServer(parameters: Record<string, string> = {}): Prom
   return {
     cluster,
     address,
+    version: programs.major * 10_000,
     caFile,
     lines,
     connection: config,

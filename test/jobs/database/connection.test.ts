@@ -2,7 +2,9 @@ import * as assert from "node:assert/strict";
 import * as fs from "node:fs";
 import { CertificateAuthority } from "../../../emulator/services/rds/certificates";
 import { connect } from "../../../jobs/database";
-import { master, startServer, type TestServer } from "./cluster";
+import { programEnvironment } from "../../../jobs/database/connection";
+import { clientFolder, output } from "../../../jobs/database/program";
+import { master, soon, startServer, type TestServer } from "./cluster";
 
 describe("a connection of a job", () => {
   let server: TestServer;
@@ -57,9 +59,44 @@ describe("a connection of a job", () => {
 
   it("refuses a server whose certificate is another name's", async () => {
     const access = server.access();
-    // The server listens on one address only; localhost's other names lead elsewhere.
-    const target = { ...access.target, host: "localhost" };
-    await assert.rejects(connect({ ...access, target }), /cannot connect to database "shop" at localhost/);
+    const target = { ...access.target, host: otherName(access.target.host) };
+    await assert.rejects(connect({ ...access, target }), /cannot connect to database "shop" .*does not match cert/);
+  });
+
+  it("of PostgreSQL's own programs refuses another authority, and another name, as well", async () => {
+    const access = server.access();
+    const environment = await programEnvironment(access, "shop");
+    const folder = await clientFolder(server.version, soon());
+    const dump = (changes: Record<string, string>) =>
+      output({
+        command: "pg_dump",
+        folder,
+        args: ["-s"],
+        environment: { ...environment, ...changes },
+        deadline: soon(),
+      });
+    await dump({});
+    const other = `${server.caFile}.other`;
+    fs.writeFileSync(other, new CertificateAuthority("other").certificate);
+    await assert.rejects(dump({ PGSSLROOTCERT: other }), /certificate verify failed/);
+    const elsewhere = { PGHOST: "other.test", PGHOSTADDR: access.target.host };
+    await assert.rejects(dump(elsewhere), /does not match host name "other\.test"/);
+  });
+
+  it("outlives the time-outs that a database has for its users [finding 45]", async () => {
+    const names = ["idle_in_transaction_session_timeout", "idle_session_timeout", "transaction_timeout"];
+    const known = await server.sql(`SELECT name FROM pg_settings WHERE name IN ('${names.join("', '")}')`);
+    assert.ok(known.length > 0);
+    for (const { name } of known) await server.sql(`ALTER DATABASE shop SET ${String(name)} = '1ms'`, "postgres");
+    const client = await connect(server.access());
+    try {
+      await client.query("BEGIN");
+      await server.sql("SELECT pg_sleep(0.05)", "postgres");
+      await client.query("COMMIT");
+    } finally {
+      await client.end();
+      await server.sql("ALTER DATABASE shop RESET ALL", "postgres");
+    }
   });
 
   it("says which database, on which server, it could not reach", async () => {
@@ -69,3 +106,8 @@ describe("a connection of a job", () => {
     );
   });
 });
+
+/** The same address, in a notation that is resolved like a name: no certificate is for it. */
+function otherName(address: string): string {
+  return String(address.split(".").reduce((number, byte) => number * 256 + Number(byte), 0));
+}

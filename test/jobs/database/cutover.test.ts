@@ -60,7 +60,7 @@ describe("the cut-over of a database", function () {
     await assert.rejects(server.client(pair.evidence), /not currently accepting connections/);
   });
 
-  it("lets clients go on that connect again after the three errors of a cut-over", async () => {
+  it("lets clients go on that connect again after the three errors of a cut-over [finding 16]", async () => {
     const seen = new Set<string>();
     let stopped = false;
     let good = 0;
@@ -97,7 +97,7 @@ describe("the cut-over of a database", function () {
     );
   });
 
-  it("works when the application holds every connection", async () => {
+  it("works when the application holds every connection [finding 15]", async () => {
     const clients: Client[] = [];
     for (;;) {
       try {
@@ -120,7 +120,7 @@ describe("the cut-over of a database", function () {
     assert.deepEqual({ ...again, at: "" }, { at: "", milliseconds: 0, resumed: true });
   });
 
-  it("is found done by a healer that comes after one whose last answer was lost", async () => {
+  it("is found done by a healer that comes after one whose last answer was lost [finding 18]", async () => {
     await admin.swap([pair], soon());
     await admin.close();
     admin = await openAdmin([server.access({ job: "rescue" })]);
@@ -159,7 +159,7 @@ describe("the cut-over of a database", function () {
     await server.sql("SELECT 1");
   });
 
-  it("is finished by the next healer, whichever statement was the last of the one before", async () => {
+  it("is finished by the next healer, whichever statement was the last of the one before [finding 18]", async () => {
     const { query } = pg.Client.prototype as unknown as { query: (...args: unknown[]) => Promise<unknown> };
     let finished = false;
     let statements = 0;
@@ -193,14 +193,14 @@ describe("the cut-over of a database", function () {
     await server.sql("SELECT 1");
   });
 
-  it("rolls back a prepared transaction that the release has left", async () => {
+  it("rolls back a prepared transaction that the release has left [finding 12]", async () => {
     await server.sql("BEGIN; DELETE FROM orders; PREPARE TRANSACTION 'left';");
     await admin.swap([pair], soon());
     assert.deepEqual(await names(), swappedNames());
     assert.match(server.lines.join("\n"), /rolled back the prepared transaction left of master/);
   });
 
-  it("names the session that it cannot end, and changes nothing", async () => {
+  it("names the session that it cannot end, and stays closed with every name as it was [finding 9] [finding 11] [finding 19]", async () => {
     const superuser = server.cluster.administer("SELECT pg_sleep(20)", "shop").catch(() => undefined);
     while (
       (
@@ -217,13 +217,14 @@ describe("the cut-over of a database", function () {
       /could not put the staged database in the place of shop until .*: still in use by client backend \d+ of rdsadmin/,
     );
     assert.deepEqual(await names(), { [pair.liveOid]: "shop", [pair.staged.oid]: "shop_staged_1b9d6bcd" });
+    await assert.rejects(server.client("shop"), /not currently accepting connections/);
     await server.cluster.administer(
       "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(20)%' AND pid <> pg_backend_pid()",
     );
     await superuser;
   });
 
-  it("ends a transaction that holds the database's own row", async () => {
+  it("ends a transaction that holds the database's own row [finding 14]", async () => {
     const holder = await server.client();
     await holder.query("BEGIN; COMMENT ON DATABASE shop IS 'x'; GRANT CONNECT ON DATABASE shop TO rds_superuser");
     await admin.swap([pair], soon());
@@ -249,7 +250,7 @@ describe("the cut-over of a database", function () {
     ],
   };
   for (const [what, statements] of Object.entries(tamper)) {
-    it(`is refused, before the ticket and at the swap, when ${what}`, async () => {
+    it(`is refused, before the ticket and at the swap, when ${what} [finding 6]`, async () => {
       await admin.checkSeal([pair], soon());
       for (const sql of statements) {
         await server.sql(sql, sql.startsWith("UPDATE") ? pair.staged.database : "postgres");
@@ -261,7 +262,7 @@ describe("the cut-over of a database", function () {
     });
   }
 
-  it("is refused as well when it was opened while its rows were being compared", async () => {
+  it("is refused as well when it was opened while its rows were being compared [finding 6]", async () => {
     const { staged, protected: made } = prepared;
     let over = false;
     const proving = proveDatabase(server.access(), { deadline: soon(), protected: made, staged }).finally(() => {
@@ -298,8 +299,8 @@ describe("the cut-over of a database", function () {
     assert.deepEqual(await names(), swappedNames());
   });
 
-  it("tells which roles changed, which no healing of a database undoes", async () => {
-    await server.sql("CREATE ROLE newcomer; ALTER ROLE newcomer SET work_mem = '3MB'; GRANT rds_iam TO newcomer");
+  it("tells which roles changed, which no healing of a database undoes [finding 27]", async () => {
+    await server.sql("CREATE ROLE newcomer; ALTER ROLE newcomer SET work_mem = '3MB'; GRANT pg_monitor TO newcomer");
     await server.sql("CREATE DATABASE another", "postgres");
     assert.deepEqual(await admin.notUndone(prepared.protected.roles ?? {}, soon()), [
       "database another was added",
@@ -307,10 +308,10 @@ describe("the cut-over of a database", function () {
     ]);
     const before = { ...prepared.protected.roles, "role newcomer": '{"member of":null}' };
     const told = await admin.notUndone(before, soon());
-    assert.match(told.join(), /role newcomer was changed: .*member of was null and is \[\{.*"rds_iam"/);
+    assert.match(told.join(), /role newcomer was changed: .*member of was null and is \[\{.*"pg_monitor"/);
   });
 
-  it("ends what earlier jobs of the run have left connected", async () => {
+  it("ends what earlier jobs of the run have left connected [finding 44]", async () => {
     const left = await connect(server.access({ job: "wait" }));
     await admin.ready(soon());
     await assert.rejects(left.query("SELECT 1"));

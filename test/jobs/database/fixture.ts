@@ -29,8 +29,9 @@ export class MemoryVault {
 
 /** Fills the database `shop` with every kind of thing. */
 export async function createEverything(server: TestServer): Promise<void> {
-  await server.sql("CREATE ROLE theirs_owner; CREATE ROLE reader; CREATE ROLE granter");
-  await server.sql(fs.readFileSync(path.join(__dirname, "everything.sql"), "utf8"));
+  // The owners last: of several roles that the master could grant as, the server takes the oldest.
+  await server.sql("CREATE ROLE granter; CREATE ROLE reader; CREATE ROLE theirs_owner; CREATE ROLE shop_owner");
+  await server.sql(fs.readFileSync(path.join(__dirname, "../../everything.sql"), "utf8"));
 }
 
 /** A small shop. */

@@ -51,7 +51,7 @@ describe("a database whose users are kept from writing", function () {
       "postgres",
     );
 
-  it("ends the sessions that could write on, and lets new ones only read", async () => {
+  it("ends the sessions that could write on, and lets new ones only read [finding 46]", async () => {
     const early = await user();
     await early.query("BEGIN; UPDATE customers SET name = 'unfinished' WHERE id = 2");
     const { sessionsEnded, exempt } = await freezeWrites(access(), { deadline: soon() });
@@ -73,10 +73,12 @@ describe("a database whose users are kept from writing", function () {
     await write(await user("-c default_transaction_read_only=off"));
   });
 
-  it("is only advised: a session that switches it off writes on", async () => {
+  it("is only advised: a session that switches it off writes on [finding 46]", async () => {
     await freezeWrites(access(), { deadline: soon() });
     const stubborn = await user();
-    await stubborn.query("SET default_transaction_read_only = off");
+    await stubborn.query("BEGIN READ WRITE");
+    await write(stubborn);
+    await stubborn.query("COMMIT; SET default_transaction_read_only = off");
     await write(stubborn);
   });
 
@@ -128,7 +130,7 @@ describe("a database whose users are kept from writing", function () {
     assert.ok(!(await preflight(access())).some(({ code }) => code === "read-only-default"));
   });
 
-  it("is healed by a database that never was frozen", async () => {
+  it("is healed by a database that never was frozen [finding 46]", async () => {
     const before = await settings();
     await freezeWrites(access(), { deadline: soon() });
     const vault = new MemoryVault();

@@ -132,7 +132,7 @@ describe("a database after a healing", function () {
     return text.replaceAll(/::(character varying|text)(\[\])?|[()]/g, "");
   }
 
-  it("reads the same to pg_dump", () => {
+  it("reads the same to pg_dump [finding 30] [finding 32]", () => {
     assert.ok(dumps.original.length > 2_000);
     assert.deepEqual(dumps.healed, dumps.original);
   });
@@ -144,7 +144,7 @@ describe("a database after a healing", function () {
     });
   }
 
-  it("has the same rows in every table", () => {
+  it("has the same rows in every table [finding 25]", () => {
     const rows = Object.keys(original).filter((what) => what.startsWith("rows of "));
     assert.ok(rows.length > 20);
     for (const what of rows) assert.deepEqual(healed[what], original[what], what);

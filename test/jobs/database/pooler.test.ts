@@ -71,7 +71,7 @@ describe("a database behind PgBouncer", function () {
     };
   }
 
-  it("is exchanged without an error of any client", async () => {
+  it("is exchanged without an error of any client [finding 7]", async () => {
     const clients = await crowd(5);
     await clients.settled();
     await admin.fence([pair], soon());
@@ -108,7 +108,7 @@ describe("a database behind PgBouncer", function () {
     assert.match(running().lines.join("\n"), /some transactions did not end within 2 s/);
   });
 
-  it("is resumed by the session that paused it, however that ends", async () => {
+  it("is resumed by the session that paused it, however that ends [finding 7]", async () => {
     const blocker = running()
       .cluster.administer("SELECT pg_sleep(20)", "shop")
       .catch(() => undefined);

@@ -42,7 +42,7 @@ describe("several databases", function () {
   const swapped = () =>
     Promise.all(swaps().flatMap(({ session, pairs: of }) => of.map((pair) => session.isSwapped([pair], soon()))));
 
-  it("of one server are exchanged in one transaction", async () => {
+  it("of one server are exchanged in one transaction [finding 10]", async () => {
     const [first, second] = pairs[0] ?? [];
     assert.ok(first !== undefined && second !== undefined);
     await sessions[0]?.swap([first, second], soon());
@@ -54,7 +54,7 @@ describe("several databases", function () {
     assert.deepEqual(written, [{ transactions: 1, databases: 4 }]);
   });
 
-  it("of one server stay as they are when the seal of one of them is broken", async () => {
+  it("of one server stay as they are when the seal of one of them is broken [finding 10]", async () => {
     const [first, second] = pairs[0] ?? [];
     assert.ok(first !== undefined && second !== undefined);
     const broken = { ...second, seal: "another" };

@@ -1,7 +1,7 @@
 import * as assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import type { Readable } from "node:stream";
-import { protectDatabase, stageDatabase } from "../../../jobs/database";
+import { protectDatabase, proveDatabase, stageDatabase } from "../../../jobs/database";
 import type { ProtectedDatabase } from "../../../jobs/database/types";
 import { soon, startServer, type TestServer } from "./cluster";
 import { createShop, MemoryVault } from "./fixture";
@@ -15,7 +15,13 @@ describe("the stream between a database and its vault", function () {
     server = await startServer();
     await createShop(server);
     // More than the pipes between pg_dump and the vault hold.
-    await server.sql("CREATE TABLE bulk AS SELECT g, repeat(md5(g::text), 10) FROM generate_series(1, 50000) g");
+    await server.sql(`
+      CREATE TABLE bulk AS SELECT g, repeat(md5(g::text), 10) FROM generate_series(1, 50000) g;
+      CREATE INDEX ON customers (upper(name));
+      CREATE TABLE visits (at date NOT NULL, page text) PARTITION BY RANGE (at);
+      CREATE TABLE visits_2026 PARTITION OF visits FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+      INSERT INTO visits SELECT date '2026-01-01' + g % 300, 'page ' || g FROM generate_series(1, 2000) g;
+      ANALYZE`);
     made = await protectDatabase(server.access(), { deadline: soon(), vault: vault.put });
   });
 
@@ -31,11 +37,19 @@ describe("the stream between a database and its vault", function () {
     return [
       ...(await server.sql("SELECT datname FROM pg_database WHERE datname LIKE 'shop\\_%'", "postgres")),
       ...(await server.sql("SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'protected%'")),
-      ...(await server.sql(
-        "SELECT relation FROM pg_locks WHERE mode = 'AccessShareLock' AND relation > 16384",
-        "postgres",
-      )),
+      ...(await holdUps()),
     ];
+  }
+
+  /** What would stand in a deploy's way: locks on tables, and snapshots that keep the rows of before. */
+  function holdUps(): Promise<unknown[]> {
+    return server.sql(
+      `SELECT 'lock', relation::text FROM pg_locks WHERE relation > 16384
+       UNION ALL SELECT 'snapshot', pid::text FROM pg_stat_activity
+        WHERE backend_xmin IS NOT NULL AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+       UNION ALL SELECT 'transaction', gid FROM pg_prepared_xacts`,
+      "postgres",
+    );
   }
 
   it("is measured as the vault has it", () => {
@@ -44,7 +58,7 @@ describe("the stream between a database and its vault", function () {
     assert.equal(made.sha256, createHash("sha256").update(bytes).digest("hex"));
   });
 
-  it("leaves no session, lock or scratch database behind", async () => {
+  it("leaves no session, lock or scratch database behind [finding 44]", async () => {
     assert.deepEqual(await leftBehind(), []);
   });
 
@@ -63,6 +77,25 @@ describe("the stream between a database and its vault", function () {
     await assert.rejects(failing, /pg_dump failed \(exit code 1\).*"bulk" failed/s);
     assert.ok(heard instanceof Error, "the vault saw a stream that ended well");
     assert.deepEqual(await leftBehind(), []);
+  });
+
+  it("holds pg_dump back while the vault stands still: nothing piles up between them", async () => {
+    const looks = 20;
+    let waiting = 0;
+    await protect(async (dump) => {
+      const chunks = dump[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+      await chunks.next();
+      const deadline = soon().getTime();
+      while (waiting < looks && Date.now() < deadline) {
+        const held = await server.sql(
+          "SELECT FROM pg_stat_activity WHERE query LIKE 'COPY public.bulk%' AND wait_event = 'ClientWrite'",
+        );
+        waiting = held.length === 1 ? waiting + 1 : 0;
+      }
+      while ((await chunks.next()).done !== true);
+      return { recoveryPoint: "rp-of-a-slow-vault" };
+    });
+    assert.equal(waiting, looks, "pg_dump went on");
   });
 
   it("fails with the vault's own words when the vault fails", async () => {
@@ -93,7 +126,7 @@ describe("the stream between a database and its vault", function () {
     );
   });
 
-  it("is given up at the deadline when the vault never answers", async () => {
+  it("is given up at the deadline when the vault never answers [finding 44]", async () => {
     await assert.rejects(
       protect(() => new Promise(() => undefined), new Date(Date.now() + 3_000)),
       /deadline/,
@@ -101,7 +134,7 @@ describe("the stream between a database and its vault", function () {
     assert.deepEqual(await leftBehind(), []);
   });
 
-  it("refuses a database that is locked, instead of waiting for ever", async () => {
+  it("refuses a database that is locked, instead of waiting for ever [finding 44]", async () => {
     const blocker = await server.client();
     await blocker.query("BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE");
     try {
@@ -124,7 +157,7 @@ describe("the stream between a database and its vault", function () {
     longer: (bytes) => Buffer.concat([bytes, Buffer.from("more")]),
   };
   for (const [what, damage] of Object.entries(damages)) {
-    it(`is refused when it comes back ${what}, and nothing staged is left`, async () => {
+    it(`is refused when it comes back ${what}, and nothing staged is left [finding 8]`, async () => {
       await assert.rejects(stage(vault.altered(damage)), /rp-1 is not what was stored/);
       assert.deepEqual(await leftBehind(), []);
     });
@@ -158,5 +191,24 @@ describe("the stream between a database and its vault", function () {
     assert.notEqual(second.oid, first.oid);
     const [row] = await server.sql("SELECT count(*)::int AS count FROM orders", second.database);
     assert.equal(row?.count, 3000);
+  });
+
+  it("ends in a database that is analyzed like the original, and nothing is in the deploy's way [finding 44]", async () => {
+    const limits = { workers: 2 };
+    const staged = await stageDatabase(server.access(), { deadline: soon(), protected: made, dump: vault.get, limits });
+    const statistics = `SELECT schemaname, tablename, attname, inherited, null_frac, n_distinct < 0 AS distinct
+      FROM pg_stats WHERE schemaname = 'public' ORDER BY 1, 2, 3, 4`;
+    const known = await server.sql(statistics, staged.database);
+    assert.deepEqual(known, await server.sql(statistics));
+    assert.ok(
+      known.some(({ tablename, inherited }) => tablename === "visits" && inherited === true),
+      "none of the parent of partitions",
+    );
+    await proveDatabase(server.access(), { deadline: soon(), protected: made, staged, limits });
+    assert.deepEqual(await holdUps(), []);
+    assert.deepEqual(
+      await server.sql("SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'protected%'"),
+      [],
+    );
   });
 });

@@ -77,7 +77,7 @@ describe("what a healing undid", function () {
       ({ datname }) => datname,
     );
 
-  it("leaves sequences behind the numbers that were given out, whatever healer finishes the exchange", async () => {
+  it("leaves sequences behind the numbers that were given out, whatever healer finishes the exchange [finding 23]", async () => {
     // As an earlier healer leaves it that was ended between the two halves.
     const { database, evidence, staged } = pair;
     await admin.fence([pair], soon());

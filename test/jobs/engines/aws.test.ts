@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
-import { CreateSnapshotCommand, DescribeVolumesCommand, EC2Client } from "@aws-sdk/client-ec2";
+import { CreateSnapshotsCommand, DescribeVolumesCommand, EC2Client } from "@aws-sdk/client-ec2";
 import { PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { AwsEngine } from "../../../jobs/engines/aws";
 import { checkAlike } from "../../../jobs/instance/exchange";
@@ -71,12 +71,11 @@ engineContract("aws", open, () => {
     const later = new AwsEngine({ ...world.job, run: runId("2b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed") });
     await assert.rejects(later.prepareVolumes(machine, recoveryPoint, tags, soon()), /was made by .*, not by this run/);
 
-    const [root] = machine.volumes;
     const made = await client(world.emulator, EC2Client).send(
-      new CreateSnapshotCommand({ VolumeId: text(root?.volumeId) }),
+      new CreateSnapshotsCommand({ InstanceSpecification: { InstanceId: machine.instanceId } }),
     );
     await assert.rejects(
-      engine.finishInstanceBackup(text(made.SnapshotId), machine, soon()),
+      engine.finishInstanceBackup(text(made.Snapshots?.[0]?.SnapshotId), machine, soon()),
       /none of the snapshots|somebody else/,
     );
   });

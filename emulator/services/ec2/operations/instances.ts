@@ -10,7 +10,7 @@ import {
   type Principal,
 } from "../../../core/definitions";
 import type { Instances, LaunchSpecification, LaunchVolume } from "../runtime/instances";
-import type { Ec2Store, InstanceRecord } from "../store";
+import type { Ec2Store, InstanceRecord, MetadataOptions } from "../store";
 import {
   applyFilters,
   ec2Arn,
@@ -181,30 +181,8 @@ export function instanceOperations(cloud: Cloud, storage: Storage, instances: In
         return { TerminatingInstances: change(InstanceIds, (instance) => instances.terminate(instance)) };
       },
     }),
-    ec2Operation<ec2.DescribeNetworkInterfacesCommandInput, ec2.DescribeNetworkInterfacesCommandOutput>({
-      name: "DescribeNetworkInterfaces",
-      honours: ["NetworkInterfaceIds", "Filters", "MaxResults", "NextToken"],
-      authorize: withoutResource("DescribeNetworkInterfaces"),
-      handle: (input) => {
-        const wanted = input.NetworkInterfaceIds;
-        const live = store.liveInstances();
-        const selected =
-          wanted === undefined ? live : live.filter(({ networkInterfaceId }) => wanted.includes(networkInterfaceId));
-        const { items, NextToken } = onePage(applyFilters(selected, input.Filters, interfaceFilters), input);
-        return { NetworkInterfaces: items.map((instance) => describeInterface(cloud, instance)), NextToken };
-      },
-    }),
   ];
 }
-
-const interfaceFilters: FilterTable<InstanceRecord> = {
-  "network-interface-id": ({ networkInterfaceId }) => networkInterfaceId,
-  "attachment.instance-id": ({ id }) => id,
-  "subnet-id": ({ subnetId }) => subnetId,
-  "vpc-id": ({ vpcId }) => vpcId,
-  "group-id": ({ securityGroupIds }) => securityGroupIds,
-  "private-ip-address": ({ privateIp }) => privateIp,
-};
 
 async function runAccess(input: ec2.RunInstancesCommandInput, { cloud }: Call): Promise<Access[]> {
   const store = cloud.stores.ec2;
@@ -293,15 +271,32 @@ async function launchSpecification(
     publicIp: card?.AssociatePublicIpAddress ?? subnet.MapPublicIpOnLaunch ?? false,
     profile: await findProfile(cloud, input.IamInstanceProfile),
     userData: input.UserData,
-    metadataEndpoint: input.MetadataOptions?.HttpEndpoint ?? "enabled",
-    metadataTokens: input.MetadataOptions?.HttpTokens ?? "required",
-    metadataHopLimit: input.MetadataOptions?.HttpPutResponseHopLimit ?? 2,
+    ...metadataOptions(input.MetadataOptions),
     disableApiTermination: input.DisableApiTermination ?? false,
     tags: tagsFor("instance", input.TagSpecifications) ?? [],
     clientToken: input.ClientToken,
     rootDeviceName: ROOT_DEVICE,
     volumes: launchVolumes(cloud, storage, subnet.AvailabilityZone, input),
   };
+}
+
+/** Without a word about it, as images of Amazon Linux 2023 say: a token is required, and two hops are enough. */
+function metadataOptions({
+  HttpEndpoint = "enabled",
+  HttpTokens = "required",
+  HttpPutResponseHopLimit = 2,
+}: ec2.InstanceMetadataOptionsRequest = {}): MetadataOptions {
+  const hops = HttpPutResponseHopLimit;
+  const wrong = [
+    ["HttpEndpoint", HttpEndpoint, ["enabled", "disabled"].includes(HttpEndpoint)],
+    ["HttpTokens", HttpTokens, ["required", "optional"].includes(HttpTokens)],
+    ["HttpPutResponseHopLimit", hops, Number.isInteger(hops) && hops >= 1 && hops <= 64],
+  ].find(([, , valid]) => valid === false);
+  if (wrong !== undefined) {
+    const [name, value] = wrong;
+    throw new AwsError("InvalidParameterValue", `Value ( ${value} ) for parameter ${name} is invalid.`);
+  }
+  return { metadataEndpoint: HttpEndpoint, metadataTokens: HttpTokens, metadataHopLimit: hops };
 }
 
 function launchVolumes(
@@ -502,7 +497,7 @@ export function describeInstance(cloud: Cloud, instance: InstanceRecord): ec2.In
           PublicIpAddress: shownPublicIp,
           BlockDeviceMappings: describeDevices(instance),
           SecurityGroups: describeGroups(cloud.stores.ec2, instance),
-          NetworkInterfaces: [describeOwnInterface(cloud, instance)],
+          NetworkInterfaces: [describeInterface(cloud, instance)],
           IamInstanceProfile: instance.profile && { Arn: instance.profile.arn, Id: instance.profile.id },
           MetadataOptions: {
             State: "applied",
@@ -517,8 +512,7 @@ export function describeInstance(cloud: Cloud, instance: InstanceRecord): ec2.In
   };
 }
 
-/** The interface as the instance shows it. */
-function describeOwnInterface(cloud: Cloud, instance: InstanceRecord): ec2.InstanceNetworkInterface {
+function describeInterface(cloud: Cloud, instance: InstanceRecord): ec2.InstanceNetworkInterface {
   const shownPublicIp = instance.hasPublicIp && instance.state !== "stopped" ? instance.address : undefined;
   const association = shownPublicIp === undefined ? undefined : { PublicIp: shownPublicIp, IpOwnerId: "amazon" };
   const address = { PrivateIpAddress: instance.privateIp, PrivateDnsName: instance.privateDnsName };
@@ -543,11 +537,4 @@ function describeOwnInterface(cloud: Cloud, instance: InstanceRecord): ec2.Insta
       DeleteOnTermination: true,
     },
   };
-}
-
-/** The interface as `DescribeNetworkInterfaces` shows it. */
-function describeInterface(cloud: Cloud, instance: InstanceRecord): ec2.NetworkInterface {
-  const { InterfaceType: _type, ...own } = describeOwnInterface(cloud, instance);
-  const attachment = { ...own.Attachment, InstanceId: instance.id, InstanceOwnerId: cloud.account };
-  return { ...own, InterfaceType: "interface", AvailabilityZone: instance.zone, Attachment: attachment };
 }

@@ -174,11 +174,9 @@ class RootVolumeReplacement {
     const old = instance.devices.get(instance.rootDeviceName);
     try {
       const replacement = await this.replacementVolume(instance, old, input);
-      await this.fleet.halt(instance.id);
-      const replaced = this.exchange(instance, old, replacement, input.VolumeId === undefined);
-      await this.fleet.boot(instance);
-      if (input.DeleteReplacedRootVolume === true && replaced !== undefined) {
-        await this.storage.deleteVolume(replaced.VolumeId);
+      await this.fleet.boot(instance, () => this.exchange(instance, old, replacement, input.VolumeId === undefined));
+      if (input.DeleteReplacedRootVolume === true && old !== undefined) {
+        await this.storage.deleteVolume(old.volumeId);
       }
       this.finish(task, "succeeded");
     } catch (error) {
@@ -225,12 +223,11 @@ class RootVolumeReplacement {
     old: Attachment | undefined,
     replacement: VolumeRecord,
     made: boolean,
-  ): VolumeRecord | undefined {
-    const replaced = this.storage.detach(instance, instance.rootDeviceName);
+  ): void {
+    this.storage.detach(instance, instance.rootDeviceName);
     const deleteOnTermination = made && (old?.deleteOnTermination ?? true);
     this.storage.attach(instance, replacement, instance.rootDeviceName, deleteOnTermination);
     this.store.noteRoot(instance.id, replacement.VolumeId);
-    return replaced;
   }
 
   private async goBack(instance: InstanceRecord, old: Attachment | undefined): Promise<void> {

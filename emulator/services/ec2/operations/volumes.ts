@@ -50,6 +50,8 @@ const snapshotFilters: FilterTable<SnapshotRecord> = {
 /** How long a snapshot stays pending: its data is safe at once, and so it would not be on AWS. */
 const SNAPSHOT_MS = 250;
 const VOLUME_MS = 50;
+/** How long a modification takes until the volume shows it; minutes on AWS. */
+const MODIFICATION_MS = 1_000;
 
 export interface VolumeOptions {
   readonly zone: string;
@@ -106,7 +108,7 @@ export class Storage {
   private async fillVolume(volume: VolumeRecord, snapshotId: string | undefined, delayMs: number): Promise<void> {
     try {
       if (snapshotId === undefined) await this.disks.create(volume.VolumeId);
-      else await this.disks.copy(snapshotId, volume.VolumeId);
+      else await this.disks.createFrom(snapshotId, volume.VolumeId);
       if (delayMs > 0) await this.cloud.clock.sleep(delayMs);
       volume.State = "available";
     } catch (error) {
@@ -181,7 +183,7 @@ export class Storage {
       throw new AwsError("IncorrectModificationState", message);
     }
     this.modifying.add(volume.VolumeId);
-    const work = this.cloud.clock.sleep(VOLUME_MS).finally(() => {
+    const work = this.cloud.clock.sleep(MODIFICATION_MS).finally(() => {
       this.modifying.delete(volume.VolumeId);
       Object.assign(volume, changes);
     });
@@ -302,20 +304,6 @@ export function volumeOperations(cloud: Cloud, storage: Storage, fleet: Fleet): 
       honours: ["VolumeId", "Size", "VolumeType", "Iops", "Throughput"],
       authorize: ({ VolumeId = "" }) => [onVolume("ModifyVolume", VolumeId)],
       handle: (input) => ({ VolumeModification: modifyVolume(cloud, storage, input) }),
-    }),
-    ec2Operation<ec2.CreateSnapshotCommandInput, ec2.CreateSnapshotCommandOutput>({
-      name: "CreateSnapshot",
-      honours: ["VolumeId", "Description", "TagSpecifications"],
-      authorize: ({ VolumeId = "", TagSpecifications }) => [
-        onVolume("CreateSnapshot", VolumeId),
-        ...onNewResource(cloud, "CreateSnapshot", "snapshot", TagSpecifications),
-      ],
-      handle: async ({ VolumeId, Description, TagSpecifications }) => {
-        const volume = store.volumes.get(required(VolumeId, "VolumeId"));
-        const tags = tagsFor("snapshot", TagSpecifications) ?? [];
-        const [snapshot] = await storage.createSnapshots([{ volume, description: Description ?? "", tags }]);
-        return snapshot ?? {};
-      },
     }),
     ec2Operation<ec2.CreateSnapshotsCommandInput, ec2.CreateSnapshotsCommandOutput>({
       name: "CreateSnapshots",
@@ -458,7 +446,6 @@ function keyArn(cloud: Cloud, key: string | undefined): string | undefined {
   return `arn:${cloud.partition}:kms:${cloud.region}:${cloud.account}:${name}`;
 }
 
-/** The new figures show as soon as the modification is under way. One at a time. */
 function modifyVolume(cloud: Cloud, storage: Storage, input: ec2.ModifyVolumeCommandInput): ec2.VolumeModification {
   const volume = cloud.stores.ec2.volumes.get(required(input.VolumeId, "VolumeId"));
   if (volume.State !== "available" && volume.State !== "in-use") {

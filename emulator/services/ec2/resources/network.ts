@@ -491,7 +491,7 @@ async function endpointState(id: string, given: Properties, context: ResourceCon
     vpcEndpointType: found.VpcEndpointType,
     // A set: its order says nothing.
     routeTableIds: same ? listed : actual,
-    policy: text(given, "policy") ?? found.PolicyDocument,
+    policy: found.PolicyDocument,
     state: found.State,
     prefixListId: `pl-63a5400a`,
     cidrBlocks: [],

@@ -4,8 +4,8 @@ import { createWriteStream } from "node:fs";
 import * as path from "node:path";
 import { AwsError, type Cloud, type Principal } from "../../../core/definitions";
 import type { Machine } from "../../../machines/machine";
-import { bootMachine, METADATA_ADDRESS } from "../../../machines/namespaces";
-import type { InstanceRecord } from "../store";
+import { bootMachine, METADATA_ADDRESS, openGate } from "../../../machines/namespaces";
+import type { Attachment, InstanceRecord } from "../store";
 import type { Disks } from "./disks";
 import { Firewall } from "./firewall";
 import { MetadataServer } from "./metadata";
@@ -13,7 +13,6 @@ import { MetadataServer } from "./metadata";
 interface Running {
   readonly machine: Machine;
   readonly metadata: MetadataServer;
-  readonly bootTime: Date;
   /** A volume that /etc/fstab asks for is missing: nothing was started, and nobody can get in, as on AWS. */
   emergency: boolean;
 }
@@ -25,8 +24,8 @@ const CLOUD_INIT = "var/lib/cloud";
 
 export class Fleet {
   private readonly running = new Map<string, Running>();
-  /** When each was last up, before it went down. */
-  private readonly lastSeen = new Map<string, Date>();
+  /** Those that were online when they last went down. */
+  private readonly seen = new Set<string>();
   private readonly queues = new Map<string, Promise<unknown>>();
   private closed = false;
   readonly firewall: Firewall;
@@ -60,17 +59,16 @@ export class Fleet {
     return machine?.running === true ? machine : undefined;
   }
 
-  /** When the instance booted, if it runs and can reach AWS. */
-  onlineSince(id: string): Date | undefined {
+  /** Whether the instance runs and can reach AWS. */
+  isOnline(id: string): boolean {
     const running = this.running.get(id);
     const groups = this.cloud.stores.ec2.instances.find(id)?.securityGroupIds ?? [];
-    const online = running?.machine.running === true && !running.emergency && this.firewall.reachesAws(groups);
-    return online ? running.bootTime : undefined;
+    return running?.machine.running === true && !running.emergency && this.firewall.reachesAws(groups);
   }
 
-  /** When an instance that does not run now was last up. */
-  lastUp(id: string): Date | undefined {
-    return this.lastSeen.get(id);
+  /** Whether the instance was online when it last went down. */
+  wasOnline(id: string): boolean {
+    return this.seen.has(id);
   }
 
   refreshHosts(): void {
@@ -78,43 +76,44 @@ export class Fleet {
     for (const { machine } of this.running.values()) machine.setHosts(hosts);
   }
 
-  /** Starts the machine on the instance's root volume, its enabled units, and at its first boot its user data. */
-  async boot(instance: InstanceRecord): Promise<void> {
+  /**
+   * Starts the machine on the instance's root volume, its enabled units, and at its first boot its user data. A machine
+   * that runs goes down first; then, while none runs, `exchange` is called.
+   */
+  async boot(instance: InstanceRecord, exchange: () => void = () => undefined): Promise<void> {
     if (this.closed) throw new AwsError("Server.InternalError", "The emulator closes");
-    await this.halt(instance.id);
-    const root = instance.devices.get(instance.rootDeviceName);
-    if (root === undefined) {
-      const message = `Invalid value '${instance.id}' for instanceId. Instance does not have a volume attached at root (${instance.rootDeviceName})`;
-      throw new AwsError("IncorrectInstanceState", message);
-    }
-    const volume = this.disks.folder(root.volumeId);
     const userData = decodeUserData(instance.userData);
     const metadata = new MetadataServer(this.cloud, instance, userData, this.principal(instance));
-    const place = await metadata.listen();
-    const directory = path.join(this.directory, instance.id);
-    await fs.mkdir(directory, { recursive: true });
+    const gate = openGate(this.firewall.forInstance(instance, await metadata.listen()));
     try {
+      if (this.running.has(instance.id)) await gate.opened;
+      await this.halt(instance.id);
+      exchange();
+      const volume = await this.disks.open(rootOf(instance).volumeId);
+      const directory = path.join(this.directory, instance.id);
+      await fs.mkdir(directory, { recursive: true });
       const machine = await bootMachine({
         hostname: instance.privateDnsName,
         directory,
         volume,
         hosts: this.cloud.network.hosts(),
-        network: this.firewall.forInstance(instance, place),
+        network: gate,
         environment: this.environment(),
       });
-      const running = { machine, metadata, bootTime: this.cloud.clock.now(), emergency: false };
+      const running = { machine, metadata, emergency: false };
       this.running.set(instance.id, running);
       for (const [device, { volumeId, state }] of instance.devices) {
         // What is attaching comes by itself.
         if (device === instance.rootDeviceName || state === "attaching") continue;
-        await machine.attach(deviceName(device), this.disks.folder(volumeId));
+        await machine.attach(deviceName(device), await this.disks.open(volumeId));
       }
       running.emergency = !(await mountVolumes(machine, volume));
       if (running.emergency) return;
       await startUnits(machine, volume);
       await this.startUserData(instance, machine, volume, userData);
     } catch (error) {
-      if (!this.running.has(instance.id)) await metadata.close();
+      gate.close();
+      await metadata.close();
       await this.halt(instance.id);
       throw error;
     }
@@ -128,7 +127,8 @@ export class Fleet {
 
   /** Shows the volume in the instance, if that runs. */
   async attachDevice(id: string, device: string, volumeId: string): Promise<void> {
-    await this.machine(id)?.attach(deviceName(device), this.disks.folder(volumeId));
+    const machine = this.machine(id);
+    if (machine !== undefined) await machine.attach(deviceName(device), await this.disks.open(volumeId));
   }
 
   /** Whether the volume is mounted in the running instance. */
@@ -149,8 +149,9 @@ export class Fleet {
   async halt(id: string): Promise<void> {
     const running = this.running.get(id);
     if (running === undefined) return;
+    if (this.isOnline(id)) this.seen.add(id);
+    else this.seen.delete(id);
     this.running.delete(id);
-    if (!running.emergency) this.lastSeen.set(id, this.cloud.clock.now());
     await running.machine.stop();
     await running.metadata.close();
   }
@@ -200,6 +201,13 @@ export class Fleet {
     await fs.writeFile(path.join(folder, "user-data.txt"), userData, { mode: 0o700 });
     this.cloud.background(`user data of ${instance.id}`, runUserData(instance.id, machine, volume));
   }
+}
+
+function rootOf({ id, devices, rootDeviceName }: InstanceRecord): Attachment {
+  const root = devices.get(rootDeviceName);
+  if (root !== undefined) return root;
+  const message = `Invalid value '${id}' for instanceId. Instance does not have a volume attached at root (${rootDeviceName})`;
+  throw new AwsError("IncorrectInstanceState", message);
 }
 
 function decodeUserData(base64: string | undefined): string | undefined {

@@ -3,12 +3,12 @@ import type * as ec2 from "@aws-sdk/client-ec2";
 import { AwsError, type Cloud } from "../../../core/definitions";
 import { parseCidr } from "../cidr";
 import type { Storage } from "../operations/volumes";
-import type { Ec2Store, InstanceRecord, SubnetRecord, VolumeRecord } from "../store";
+import type { Ec2Store, InstanceRecord, MetadataOptions, SubnetRecord, VolumeRecord } from "../store";
 import { newId } from "../support";
 import type { Fleet } from "./fleet";
 
 /** What one launch needs, checked. */
-export interface LaunchSpecification {
+export interface LaunchSpecification extends MetadataOptions {
   readonly imageId: string;
   readonly instanceType: string;
   readonly subnet: SubnetRecord;
@@ -16,9 +16,6 @@ export interface LaunchSpecification {
   readonly publicIp: boolean;
   readonly profile: InstanceRecord["profile"];
   readonly userData: string | undefined;
-  readonly metadataEndpoint: InstanceRecord["metadataEndpoint"];
-  readonly metadataTokens: InstanceRecord["metadataTokens"];
-  readonly metadataHopLimit: number;
   readonly disableApiTermination: boolean;
   readonly tags: ec2.Tag[];
   readonly clientToken: string | undefined;

@@ -153,8 +153,6 @@ CREATE STATISTICS wide (ndistinct, mcv) ON a, b FROM doubled;
 ALTER STATISTICS wide SET STATISTICS 700;
 GRANT SELECT (id), UPDATE (what) ON parent TO reader;
 GRANT USAGE ON TYPE mood TO reader WITH GRANT OPTION;
-REVOKE ALL ON SCHEMA public FROM PUBLIC;
-GRANT USAGE ON SCHEMA public TO reader;
 ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO reader;
 COMMENT ON TABLE parent IS 'a table';
 COMMENT ON FUNCTION touch() IS 'a function';
@@ -191,15 +189,23 @@ DO $$ BEGIN
     EXECUTE 'CREATE PUBLICATION filtered FOR TABLE typed (a) WHERE (a > 0) WITH (publish = ''insert'')';
     EXECUTE 'CREATE UNIQUE INDEX nulls_equal ON empty_keyed (parent) NULLS NOT DISTINCT';
     EXECUTE 'CREATE VIEW invoked WITH (security_invoker) AS SELECT id FROM parent';
+    -- Before, that schema is a superuser's.
+    EXECUTE 'REVOKE ALL ON SCHEMA public FROM PUBLIC';
+    EXECUTE 'GRANT USAGE ON SCHEMA public TO reader';
+  END IF;
+  IF current_setting('server_version_num')::int >= 180000 THEN
+    EXECUTE 'CREATE TABLE computed (a int, b int GENERATED ALWAYS AS (a * 2) VIRTUAL)';
+    EXECUTE 'INSERT INTO computed VALUES (1), (2)';
   END IF;
 END $$;
 -- Owners that hold CREATE only by a grant, or not at all any more; rights that were handed on.
-GRANT theirs_owner, reader, granter TO CURRENT_USER;
+GRANT granter, reader, theirs_owner TO CURRENT_USER;
 GRANT CREATE, USAGE ON SCHEMA theirs TO theirs_owner;
 SET ROLE theirs_owner;
 CREATE TABLE theirs.things (id serial PRIMARY KEY, v text);
 INSERT INTO theirs.things (v) SELECT 'v' || g FROM generate_series(1, 50) g;
 GRANT SELECT ON theirs.things TO granter WITH GRANT OPTION;
+GRANT SELECT ON theirs.things TO shop_owner;
 CREATE FUNCTION theirs.f() RETURNS int LANGUAGE sql AS 'SELECT 1';
 REVOKE EXECUTE ON FUNCTION theirs.f() FROM PUBLIC;
 RESET ROLE;
@@ -221,3 +227,5 @@ ALTER DATABASE shop SET default_transaction_isolation = 'read committed';
 ALTER ROLE reader IN DATABASE shop SET work_mem = '7MB';
 ALTER DATABASE shop CONNECTION LIMIT 77;
 COMMENT ON DATABASE shop IS 'the shop''s "database"';
+GRANT shop_owner TO CURRENT_USER;
+ALTER DATABASE shop OWNER TO shop_owner;
