@@ -127,6 +127,8 @@ operation, and when no test does. [claims.md](claims.md) says what is claimed of
   an element, an operator or a condition key that is not evaluated is refused when it is put. There are no users, groups,
   session policies (\`sts:AssumeRole\` is not an operation here: services assume roles) or service control policies.
 * One account, one Region, the loopback. What AWS leaves open is marked in claims.md.
+* Lifecycle rules of buckets are kept and shown, and nothing expires by them. An object that comes without a checksum gets
+  none, where S3 computes CRC64NVME.
 * Memory is bounded: the newest 20,000 calls are remembered (\`emulator.recorder\`), no payloads among them; finished builds,
   executions, commands and background jobs are forgotten when there are many newer ones.`;
 

@@ -18,7 +18,7 @@ const metricAlarm: ResourceDefinition = {
   type: "aws:cloudwatch/metricAlarm:MetricAlarm",
   inputs: {
     name: {
-      replaceOn: "registry.terraform.io aws_cloudwatch_metric_alarm: alarm_name, Forces new resource",
+      replaceOn: "terraform-provider-aws, aws_cloudwatch_metric_alarm: alarm_name, Forces new resource",
       autoname: { maxLength: 255 },
     },
     alarmDescription: {},

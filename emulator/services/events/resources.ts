@@ -21,7 +21,7 @@ const eventRule: ResourceDefinition = {
   type: "aws:cloudwatch/eventRule:EventRule",
   inputs: {
     name: {
-      replaceOn: "registry.terraform.io aws_cloudwatch_event_rule: name, Forces new resource",
+      replaceOn: "terraform-provider-aws, aws_cloudwatch_event_rule: name, Forces new resource",
       autoname: { maxLength: 64 },
     },
     eventPattern: {},
@@ -89,8 +89,8 @@ function ruleState(state: Properties, arn: string | undefined, { cloud }: Resour
 const eventTarget: ResourceDefinition = {
   type: "aws:cloudwatch/eventTarget:EventTarget",
   inputs: {
-    rule: { replaceOn: "registry.terraform.io aws_cloudwatch_event_target: rule, Forces new resource" },
-    targetId: { replaceOn: "registry.terraform.io aws_cloudwatch_event_target: target_id, Forces new resource" },
+    rule: { replaceOn: "terraform-provider-aws, aws_cloudwatch_event_target: rule, Forces new resource" },
+    targetId: { replaceOn: "terraform-provider-aws, aws_cloudwatch_event_target: target_id, Forces new resource" },
     arn: {},
     roleArn: {},
     input: {},

@@ -36,10 +36,10 @@ const role: ResourceDefinition = {
   type: "aws:iam/role:Role",
   inputs: {
     name: {
-      replaceOn: "registry.terraform.io aws_iam_role: name, Forces new resource",
+      replaceOn: "terraform-provider-aws, aws_iam_role: name, Forces new resource",
       autoname: { maxLength: 64 },
     },
-    path: { replaceOn: "registry.terraform.io aws_iam_role: path (there is no operation that moves a role)" },
+    path: { replaceOn: "terraform-provider-aws, aws_iam_role: path (there is no operation that moves a role)" },
     assumeRolePolicy: {},
     description: {},
     maxSessionDuration: {},
@@ -139,10 +139,10 @@ const rolePolicy: ResourceDefinition = {
   type: "aws:iam/rolePolicy:RolePolicy",
   inputs: {
     name: {
-      replaceOn: "registry.terraform.io aws_iam_role_policy: name, Forces new resource",
+      replaceOn: "terraform-provider-aws, aws_iam_role_policy: name, Forces new resource",
       autoname: { maxLength: 128 },
     },
-    role: { replaceOn: "registry.terraform.io aws_iam_role_policy: role, Forces new resource" },
+    role: { replaceOn: "terraform-provider-aws, aws_iam_role_policy: role, Forces new resource" },
     policy: {},
   },
   create: putRolePolicy,
@@ -171,8 +171,8 @@ async function putRolePolicy(inputs: Properties, context: ResourceContext) {
 const rolePolicyAttachment: ResourceDefinition = {
   type: "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
   inputs: {
-    role: { replaceOn: "registry.terraform.io aws_iam_role_policy_attachment: role, Forces new resource" },
-    policyArn: { replaceOn: "registry.terraform.io aws_iam_role_policy_attachment: policy_arn, Forces new resource" },
+    role: { replaceOn: "terraform-provider-aws, aws_iam_role_policy_attachment: role, Forces new resource" },
+    policyArn: { replaceOn: "terraform-provider-aws, aws_iam_role_policy_attachment: policy_arn, Forces new resource" },
   },
   create: async (inputs, context) => {
     const [RoleName, PolicyArn] = [required(inputs, "role"), required(inputs, "policyArn")];
@@ -195,10 +195,10 @@ const instanceProfile: ResourceDefinition = {
   type: "aws:iam/instanceProfile:InstanceProfile",
   inputs: {
     name: {
-      replaceOn: "registry.terraform.io aws_iam_instance_profile: name, Forces new resource",
+      replaceOn: "terraform-provider-aws, aws_iam_instance_profile: name, Forces new resource",
       autoname: { maxLength: 128 },
     },
-    path: { replaceOn: "registry.terraform.io aws_iam_instance_profile: path (there is no operation that moves one)" },
+    path: { replaceOn: "terraform-provider-aws, aws_iam_instance_profile: path (there is no operation that moves one)" },
     role: {},
     tags: {},
   },

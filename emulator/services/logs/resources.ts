@@ -18,7 +18,7 @@ const logGroup: ResourceDefinition = {
   type: "aws:cloudwatch/logGroup:LogGroup",
   inputs: {
     name: {
-      replaceOn: "registry.terraform.io aws_cloudwatch_log_group: name, Forces new resource",
+      replaceOn: "terraform-provider-aws, aws_cloudwatch_log_group: name, Forces new resource",
       autoname: { maxLength: 512 },
     },
     retentionInDays: {},

@@ -9,7 +9,7 @@ const patience = 40 * 60_000;
 const pollPause = 50;
 
 function replaces(resource: string, argument: string): InputRule {
-  return { replaceOn: `registry.terraform.io ${resource}: ${argument}, Forces new resource` };
+  return { replaceOn: `terraform-provider-aws, ${resource}: ${argument}, Forces new resource` };
 }
 
 const instance: ResourceDefinition = {

@@ -55,13 +55,13 @@ import {
 
 const gone = ["NotFound", "NoSuchBucket"];
 /** Every resource of a bucket is replaced when its bucket changes (Terraform's `bucket`: "Forces new resource"). */
-const bucketReplaces = { replaceOn: "registry.terraform.io aws_s3_bucket_*: bucket, Forces new resource" };
+const bucketReplaces = { replaceOn: "terraform-provider-aws, aws_s3_bucket_*: bucket, Forces new resource" };
 
 const bucket: ResourceDefinition = {
   type: "aws:s3/bucket:Bucket",
   inputs: {
     bucket: {
-      replaceOn: "registry.terraform.io aws_s3_bucket: bucket, Forces new resource",
+      replaceOn: "terraform-provider-aws, aws_s3_bucket: bucket, Forces new resource",
       autoname: { maxLength: 63, lowerCase: true },
     },
     forceDestroy: {},
@@ -374,8 +374,8 @@ const publicAccessBlock = bucketConfiguration({
 const bucketObject: ResourceDefinition = {
   type: "aws:s3/bucketObjectv2:BucketObjectv2",
   inputs: {
-    bucket: { replaceOn: "registry.terraform.io aws_s3_object: bucket, Forces new resource" },
-    key: { replaceOn: "registry.terraform.io aws_s3_object: key, Forces new resource" },
+    bucket: { replaceOn: "terraform-provider-aws, aws_s3_object: bucket, Forces new resource" },
+    key: { replaceOn: "terraform-provider-aws, aws_s3_object: key, Forces new resource" },
     source: {},
     content: {},
     contentBase64: {},

@@ -17,10 +17,10 @@ const schedule: ResourceDefinition = {
   type: "aws:scheduler/schedule:Schedule",
   inputs: {
     name: {
-      replaceOn: "registry.terraform.io aws_scheduler_schedule: name, Forces new resource",
+      replaceOn: "terraform-provider-aws, aws_scheduler_schedule: name, Forces new resource",
       autoname: { maxLength: 64 },
     },
-    groupName: { replaceOn: "registry.terraform.io aws_scheduler_schedule: group_name, Forces new resource" },
+    groupName: { replaceOn: "terraform-provider-aws, aws_scheduler_schedule: group_name, Forces new resource" },
     scheduleExpression: {},
     scheduleExpressionTimezone: {},
     startDate: {},

@@ -22,7 +22,7 @@ const secret: ResourceDefinition = {
   type: "aws:secretsmanager/secret:Secret",
   inputs: {
     name: {
-      replaceOn: "registry.terraform.io aws_secretsmanager_secret: name, Forces new resource",
+      replaceOn: "terraform-provider-aws, aws_secretsmanager_secret: name, Forces new resource",
       autoname: { maxLength: 512 },
     },
     description: {},
@@ -97,19 +97,19 @@ function secretState(state: Properties, arn: string, { cloud }: ResourceContext,
 const secretVersion: ResourceDefinition = {
   type: "aws:secretsmanager/secretVersion:SecretVersion",
   inputs: {
-    secretId: { replaceOn: "registry.terraform.io aws_secretsmanager_secret_version: secret_id, Forces new resource" },
+    secretId: { replaceOn: "terraform-provider-aws, aws_secretsmanager_secret_version: secret_id, Forces new resource" },
     secretString: {
       secret: true,
-      replaceOn: "registry.terraform.io aws_secretsmanager_secret_version: secret_string, Forces new resource",
+      replaceOn: "terraform-provider-aws, aws_secretsmanager_secret_version: secret_string, Forces new resource",
     },
     secretBinary: {
       secret: true,
-      replaceOn: "registry.terraform.io aws_secretsmanager_secret_version: secret_binary, Forces new resource",
+      replaceOn: "terraform-provider-aws, aws_secretsmanager_secret_version: secret_binary, Forces new resource",
     },
     secretStringWo: { secret: true, writeOnly: true },
     secretStringWoVersion: {
       replaceOn:
-        "registry.terraform.io aws_secretsmanager_secret_version: secret_string_wo_version, Forces new resource",
+        "terraform-provider-aws, aws_secretsmanager_secret_version: secret_string_wo_version, Forces new resource",
     },
     versionStages: {},
   },

@@ -514,7 +514,7 @@ const parameter: ResourceDefinition = {
   type: "aws:ssm/parameter:Parameter",
   inputs: {
     name: {
-      replaceOn: "registry.terraform.io aws_ssm_parameter: name, Forces new resource",
+      replaceOn: "terraform-provider-aws, aws_ssm_parameter: name, Forces new resource",
       autoname: { maxLength: 1011 },
     },
     type: {},

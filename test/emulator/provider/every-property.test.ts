@@ -36,7 +36,7 @@ describe("Every property of every resource", () => {
       for (const [name, { replaceOn, fixed }] of Object.entries(inputs)) {
         assert.ok(replaceOn === undefined || fixed === undefined, `${type} ${name}`);
         if (replaceOn === undefined) continue;
-        const cited = /^(?:registry\.terraform\.io|terraform-provider-aws,) aws_\w+\*?: (\w+)\b/.exec(replaceOn);
+        const cited = /^terraform-provider-aws, aws_\w+\*?: (\w+)\b/.exec(replaceOn);
         assert.ok(cited, `${type} ${name}: ${replaceOn}`);
         const argument = name.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
         assert.match(cited[1] ?? "", new RegExp(`(^|_)${argument}$`), `${type} ${name}: ${replaceOn}`);

@@ -13,7 +13,7 @@ import { eventually, listChanges, resourceState, tagSpecification, texts, update
 const NOT_FOUND = ["InvalidInstanceID.NotFound"];
 
 function replaces(argument: string): InputRule {
-  return { replaceOn: `registry.terraform.io aws_instance: ${argument}, Forces new resource` };
+  return { replaceOn: `terraform-provider-aws, aws_instance: ${argument}, Forces new resource` };
 }
 
 const instance: ResourceDefinition = {

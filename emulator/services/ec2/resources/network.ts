@@ -13,7 +13,7 @@ import { listChanges, resourceState, tagSpecification, texts, updateTags } from 
 
 /** Where the provider's documentation says that a change makes a new resource. */
 function replaces(resource: string, argument: string): InputRule {
-  return { replaceOn: `registry.terraform.io aws_${resource}: ${argument}, Forces new resource` };
+  return { replaceOn: `terraform-provider-aws, aws_${resource}: ${argument}, Forces new resource` };
 }
 
 const vpc: ResourceDefinition = {

@@ -13,7 +13,7 @@ import { listChanges, resourceState, tagSpecification, texts, updateTags } from 
 type Direction = "ingress" | "egress";
 
 function replaces(argument: string): InputRule {
-  return { replaceOn: `registry.terraform.io aws_security_group: ${argument}, Forces new resource` };
+  return { replaceOn: `terraform-provider-aws, aws_security_group: ${argument}, Forces new resource` };
 }
 
 const securityGroup: ResourceDefinition = {
@@ -202,7 +202,7 @@ const RULE_INPUTS = [
 function ruleResource(type: string, resource: string, direction: Direction): ResourceDefinition {
   const notFound = ["InvalidSecurityGroupRuleId.NotFound"];
   const inputs: Record<string, InputRule> = {
-    securityGroupId: { replaceOn: `registry.terraform.io ${resource}: security_group_id, Forces new resource` },
+    securityGroupId: { replaceOn: `terraform-provider-aws, ${resource}: security_group_id, Forces new resource` },
     description: { fixed: "ModifySecurityGroupRules" },
     tags: {},
   };
