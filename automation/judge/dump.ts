@@ -57,25 +57,39 @@ export interface Copy {
   readonly columns: string;
 }
 
+/** The line after a block of rows. */
+const terminator = Buffer.from("\\.\n");
+const terminatorAfterRow = Buffer.from("\n\\.\n");
+
 /**
  * Reads the COPY blocks of a data dump. Throws when the dump ends inside one.
- * @param start - is told of each block, and gives what hears its rows, as text without the line's end
+ * @param start - is told of each block, and gives what hears its rows: as many whole lines at a time as there are
  */
-export async function readCopies(file: string, start: (copy: Copy) => (row: Buffer) => void): Promise<void> {
-  let current: { readonly table: string; readonly hear: (row: Buffer) => void } | undefined;
-  for await (const lines of linesOf(file)) {
-    for (const line of lines) {
+export async function readCopies(file: string, start: (copy: Copy) => (rows: Buffer) => void): Promise<void> {
+  let current: { readonly table: string; readonly hear: (rows: Buffer) => void } | undefined;
+  for await (const text of wholeLinesOf(file)) {
+    for (let at = 0; at < text.length;) {
       if (current === undefined) {
-        const copy = copyOf(line);
+        const end = text.indexOf(10, at);
+        const copy = copyOf(text.subarray(at, end));
         if (copy !== undefined) current = { table: copy.table, hear: start(copy) };
-      } else if (line.length === 2 && line[0] === 0x5c && line[1] === 0x2e) {
-        current = undefined;
-      } else {
-        current.hear(line);
+        at = end + 1;
+        continue;
       }
+      const { end, over } = endOfRows(text, at);
+      if (end > at) current.hear(text.subarray(at, end));
+      if (over) current = undefined;
+      at = over ? end + terminator.length : end;
     }
   }
   if (current !== undefined) throw new Error(`the dump ends inside the rows of ${current.table}`);
+}
+
+/** Where the rows that begin there end, and whether the block does. */
+function endOfRows(text: Buffer, at: number): { readonly end: number; readonly over: boolean } {
+  if (text.subarray(at, at + terminator.length).equals(terminator)) return { end: at, over: true };
+  const found = text.indexOf(terminatorAfterRow, at);
+  return found === -1 ? { end: text.length, over: false } : { end: found + 1, over: true };
 }
 
 function copyOf(line: Buffer): Copy | undefined {
@@ -94,9 +108,9 @@ export async function readTables(file: string): Promise<DumpTables> {
   await readCopies(file, ({ table, columns }) => {
     const found = { columns, rows: 0, hash: createHash("sha256") };
     reading.set(table, found);
-    return (row) => {
-      found.rows += 1;
-      found.hash.update(row).update("\n");
+    return (rows) => {
+      for (let end = rows.indexOf(10); end !== -1; end = rows.indexOf(10, end + 1)) found.rows += 1;
+      found.hash.update(rows);
     };
   });
   return new Map(
@@ -104,26 +118,21 @@ export async function readTables(file: string): Promise<DumpTables> {
   );
 }
 
-/** Lines as bytes, without their end, as many at a time as one read brings. */
-async function* linesOf(file: string): AsyncGenerator<Buffer[]> {
+/** A file's text, a whole number of lines at a time. */
+async function* wholeLinesOf(file: string): AsyncGenerator<Buffer> {
   const handle = await fs.open(file);
   try {
     let rest = Buffer.alloc(0);
     for (;;) {
-      const chunk = Buffer.alloc(chunkBytes);
+      const chunk = Buffer.allocUnsafe(chunkBytes);
       const { bytesRead } = await handle.read(chunk, 0, chunkBytes);
       if (bytesRead === 0) break;
       const text = Buffer.concat([rest, chunk.subarray(0, bytesRead)]);
-      const lines: Buffer[] = [];
-      let start = 0;
-      for (let end = text.indexOf(10); end !== -1; end = text.indexOf(10, start)) {
-        lines.push(text.subarray(start, end));
-        start = end + 1;
-      }
-      rest = text.subarray(start);
-      yield lines;
+      const end = text.lastIndexOf(10) + 1;
+      rest = text.subarray(end);
+      if (end > 0) yield text.subarray(0, end);
     }
-    if (rest.length > 0) yield [rest];
+    if (rest.length > 0) yield Buffer.concat([rest, Buffer.from("\n")]);
   } finally {
     await handle.close();
   }

@@ -118,9 +118,8 @@ async function occurrences(
     if (!wanted.has(name)) return () => undefined;
     const found = tables.get(name) ?? new Map<number, number>();
     tables.set(name, found);
-    return (row) => {
-      const hash = hashOf(row);
-      found.set(hash, (found.get(hash) ?? 0) + 1);
+    return (rows) => {
+      for (const hash of rowHashes(rows)) found.set(hash, (found.get(hash) ?? 0) + 1);
     };
   });
   return tables;
@@ -133,15 +132,23 @@ function missing(of: Occurrences, among: Occurrences): number {
   return count;
 }
 
-/** 52 bits of FNV-1a in two lanes: a number is a cheap key, and no adversary chooses rows for a drill's count. */
-function hashOf(row: Buffer): number {
+/**
+ * A hash of each line: 52 bits of FNV-1a in two lanes. A number is a cheap key, and no adversary chooses rows for a
+ * drill's count.
+ */
+function* rowHashes(rows: Buffer): Generator<number> {
   let low = 0x811c9dc5;
   let high = 0x01000193;
-  // An index is several times as fast as an iterator here, and every byte of the dumps comes by.
-  for (let index = 0; index < row.length; index++) {
-    const byte = row[index] ?? 0;
-    low = Math.imul(low ^ byte, 0x01000193);
-    high = Math.imul(high ^ byte, 0x85ebca6b);
+  // An index is several times as fast as an iterator here.
+  for (let index = 0; index < rows.length; index++) {
+    const byte = rows[index] ?? 0;
+    if (byte === 10) {
+      yield (low >>> 0) + (high >>> 12) * 0x1_0000_0000;
+      low = 0x811c9dc5;
+      high = 0x01000193;
+    } else {
+      low = Math.imul(low ^ byte, 0x01000193);
+      high = Math.imul(high ^ byte, 0x85ebca6b);
+    }
   }
-  return (low >>> 0) + (high >>> 12) * 0x1_0000_0000;
 }
