@@ -30,8 +30,13 @@ const countableRows = 4_000_000;
 export async function changedTables(before: Dumps, after: Dumps): Promise<Map<string, TableChange>> {
   const [old, now] = [await readTables(before.data), await readTables(after.data)];
   const [oldRoots, newRoots] = [await rootsOf(before), await rootsOf(after)];
-  const differing = differingTables(old, now).flatMap(({ table }) => [oldRoots(table), newRoots(table)]);
-  const suspects = new Set(differing);
+  // Only the dump that has a partition knows to which table it belongs.
+  const suspects = new Set(
+    differingTables(old, now).flatMap(({ table, before: was, after: is }) => [
+      ...(was === undefined ? [] : [oldRoots(table)]),
+      ...(is === undefined ? [] : [newRoots(table)]),
+    ]),
+  );
   const [left, right] = [whole(old, oldRoots, suspects), whole(now, newRoots, suspects)];
   const changes = new Map<string, TableChange>();
   const comparable = new Set<string>();

@@ -68,6 +68,13 @@ describe("an outside count of what was undone", () => {
     );
   });
 
+  it("counts partitions that are gone, or new, for their table", async () => {
+    const typed = "ALTER TABLE ONLY public.log ATTACH PARTITION public.log_1 FOR VALUES IN (1);\n";
+    const [with1, without] = [dump({ "public.log_1": ["1\tx"] }, "id, name", typed), dump({})];
+    assert.deepEqual([...(await changedTables(with1, without))], [["public.log", { before: 1, after: undefined }]]);
+    assert.deepEqual([...(await changedTables(without, with1))], [["public.log", { before: undefined, after: 1 }]]);
+  });
+
   it("lets a verdict be off by the rows that it calls uncertain, and by no more", () => {
     const counted = new Map([["public.a", { before: 9, after: 9, gone: 3, come: 3 }]]);
     const told = (uncertain: number) =>
