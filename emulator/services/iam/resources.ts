@@ -198,7 +198,9 @@ const instanceProfile: ResourceDefinition = {
       replaceOn: "terraform-provider-aws, aws_iam_instance_profile: name, Forces new resource",
       autoname: { maxLength: 128 },
     },
-    path: { replaceOn: "terraform-provider-aws, aws_iam_instance_profile: path (there is no operation that moves one)" },
+    path: {
+      replaceOn: "terraform-provider-aws, aws_iam_instance_profile: path (there is no operation that moves one)",
+    },
     role: {},
     tags: {},
   },

@@ -97,7 +97,9 @@ function secretState(state: Properties, arn: string, { cloud }: ResourceContext,
 const secretVersion: ResourceDefinition = {
   type: "aws:secretsmanager/secretVersion:SecretVersion",
   inputs: {
-    secretId: { replaceOn: "terraform-provider-aws, aws_secretsmanager_secret_version: secret_id, Forces new resource" },
+    secretId: {
+      replaceOn: "terraform-provider-aws, aws_secretsmanager_secret_version: secret_id, Forces new resource",
+    },
     secretString: {
       secret: true,
       replaceOn: "terraform-provider-aws, aws_secretsmanager_secret_version: secret_string, Forces new resource",
