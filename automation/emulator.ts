@@ -2,12 +2,13 @@
 import * as path from "node:path";
 import { startEmulator, type Emulator } from "../emulator/emulator";
 import { withCleanup } from "./drill/cleanup";
-import { Interrupted } from "./drill/interruption";
+import { Interrupted, untilAborted } from "./drill/interruption";
 import { Scratch } from "./drill/scratch";
 import { enterEnvironment } from "./drill/target";
 import type { PlainProject } from "./plain/project";
 import { Refusal } from "./refusal";
 import { readSetup, type Setup } from "./setup";
+import { shellWord } from "./shell";
 
 export interface EmulatorArguments {
   /** Of the endpoint on 127.0.0.1; 0 takes a free one. */
@@ -54,7 +55,7 @@ async function start(scratch: Scratch, port: number): Promise<Emulator> {
 async function serve(emulator: Emulator, ending: AbortSignal): Promise<void> {
   print({ ...emulator.environment, ...emulator.pulumiEnvironment });
   say("The embedded AWS is running. Press Ctrl-C to end it.");
-  await aborted(ending);
+  await untilAborted(ending);
 }
 
 /** Deploys the program as `pulumi up` does, and says how to look at it. */
@@ -78,7 +79,7 @@ async function serveStack(emulator: Emulator, setup: Setup, scratch: Scratch, en
       const outputs = await project.pulumi(["stack", "output", "--json"], { signal: ending });
       print(project.environment);
       say(guide(JSON.parse(outputs) as Readonly<Record<string, unknown>>, project));
-      await aborted(ending);
+      await untilAborted(ending);
     },
     async () => project.close(),
   );
@@ -123,12 +124,8 @@ function guide(outputs: Readonly<Record<string, unknown>>, { program, folder }: 
 
 /** Lines for a shell. They hold the keys of an account that ends with this process. */
 function print(environment: Readonly<Record<string, string>>): void {
-  const lines = Object.entries(environment).map(([name, value]) => `export ${name}=${quoted(value)}\n`);
+  const lines = Object.entries(environment).map(([name, value]) => `export ${name}=${shellWord(value)}\n`);
   process.stdout.write(lines.join(""));
-}
-
-function quoted(value: string): string {
-  return /^[\w@%+=:,./-]+$/.test(value) ? value : `'${value.replaceAll("'", `'\\''`)}'`;
 }
 
 function say(text: string): void {
@@ -142,14 +139,6 @@ function endingOf(): AbortSignal {
     process.on(signal, () => controller.abort(new Interrupted(`interrupted by ${signal}`)));
   }
   return controller.signal;
-}
-
-async function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  // An event listener does not keep the process; a timer does.
-  const alive = setInterval(() => undefined, 1 << 30);
-  await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
-  clearInterval(alive);
 }
 
 function inUse(error: unknown): boolean {

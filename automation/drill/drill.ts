@@ -23,7 +23,7 @@ import { emptyView, endStep, noteStep, startStep, type ViewState } from "../view
 import { withCleanup } from "./cleanup";
 import { demoStack, type DrillOutputs } from "./demo-stack";
 import { awaitFirstExecution, followExecution, startExecution, type Moment } from "./follow";
-import { unless, type Interruption } from "./interruption";
+import { unless, untilAborted, type Interruption } from "./interruption";
 import type { Engine } from "./options";
 import type { DataFile } from "./preflight";
 import { outagesIn, Prober, totalOutage, type Outage } from "./prober";
@@ -185,13 +185,7 @@ class Drill {
           .map(([name, value]) => `  export ${name}=${value}`),
       ],
     }));
-    await new Promise<void>((resolve) => {
-      if (this.signal.aborted) resolve();
-      this.signal.addEventListener("abort", () => resolve(), { once: true });
-      // An event listener does not keep the process; a timer does.
-      const alive = setInterval(() => undefined, 1 << 30);
-      this.signal.addEventListener("abort", () => clearInterval(alive), { once: true });
-    });
+    await untilAborted(this.signal);
     this.change((view) => ({ ...view, prompt: [] }));
   }
 

@@ -57,6 +57,14 @@ export class Interruption {
   }
 }
 
+/** Resolves when the signal aborts, and keeps the process until then: a timer does, an event listener does not. */
+export async function untilAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  const alive = setInterval(() => undefined, 1 << 30);
+  await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+  clearInterval(alive);
+}
+
 /** Rejects with the signal's reason as soon as it aborts, whatever the work does. */
 export async function unless<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   signal.throwIfAborted();

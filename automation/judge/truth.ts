@@ -12,6 +12,7 @@ import { execa } from "execa";
 import { runBuild } from "../builds";
 import type { Clients } from "../clients";
 import { outcomeOf, type Outcome } from "../outcome";
+import { shellWord } from "../shell";
 import { waitFor } from "../wait";
 import { truthFiles } from "./truth-script";
 
@@ -147,7 +148,7 @@ async function checkSums(folder: string): Promise<void> {
 
 /** A listing with everything but times, and its hash first: SSM cuts the output of a command at 24,000 characters. */
 function listingCommand(paths: readonly string[]): string {
-  const quoted = paths.map((each) => `'${each.replaceAll("'", `'\\''`)}'`).join(" ");
+  const quoted = paths.map(shellWord).join(" ");
   return [
     "set -eu",
     "export LC_ALL=C",

@@ -28,56 +28,78 @@ const countableRows = 4_000_000;
 
 /** The tables whose rows differ, in whatever order the rows are. Partitions count as their table. */
 export async function changedTables(before: Dumps, after: Dumps): Promise<Map<string, TableChange>> {
-  const [old, now] = [await readTables(before.data), await readTables(after.data)];
-  const [oldRoots, newRoots] = [await rootsOf(before), await rootsOf(after)];
+  const [old, now] = [await Side.read(before), await Side.read(after)];
   // Only the dump that has a partition knows to which table it belongs.
   const suspects = new Set(
-    differingTables(old, now).flatMap(({ table, before: was, after: is }) => [
-      ...(was === undefined ? [] : [oldRoots(table)]),
-      ...(is === undefined ? [] : [newRoots(table)]),
+    differingTables(old.tables, now.tables).flatMap((table) => [
+      ...(table.before === undefined ? [] : [old.rootOf(table.table)]),
+      ...(table.after === undefined ? [] : [now.rootOf(table.table)]),
     ]),
   );
-  const [left, right] = [whole(old, oldRoots, suspects), whole(now, newRoots, suspects)];
+  const [left, right] = [old.whole(suspects), now.whole(suspects)];
+  const comparable = new Set(
+    [...suspects].filter((table) => {
+      const [had, has] = [left.get(table), right.get(table)];
+      return had !== undefined && has?.columns === had.columns && had.rows + has.rows <= countableRows;
+    }),
+  );
+  const [hadRows, hasRows] = [await old.occurrences(comparable), await now.occurrences(comparable)];
   const changes = new Map<string, TableChange>();
-  const comparable = new Set<string>();
   for (const table of suspects) {
-    const [had, has] = [left.get(table), right.get(table)];
-    changes.set(table, { before: had?.rows, after: has?.rows });
-    if (had === undefined || has?.columns !== had.columns) continue;
-    if (had.rows + has.rows <= countableRows) comparable.add(table);
-  }
-  if (comparable.size === 0) return changes;
-  const [hadRows, hasRows] = [
-    await occurrences(before.data, oldRoots, comparable),
-    await occurrences(after.data, newRoots, comparable),
-  ];
-  for (const table of comparable) {
-    const had = hadRows.get(table) ?? none;
-    const has = hasRows.get(table) ?? none;
+    const counts = { before: left.get(table)?.rows, after: right.get(table)?.rows };
+    if (!comparable.has(table)) {
+      changes.set(table, counts);
+      continue;
+    }
+    const [had, has] = [hadRows.get(table) ?? none, hasRows.get(table) ?? none];
     const [gone, come] = [missing(had, has), missing(has, had)];
     // The same rows in another order are no change.
-    if (gone + come === 0) changes.delete(table);
-    else changes.set(table, { before: left.get(table)?.rows, after: right.get(table)?.rows, gone, come });
+    if (gone + come > 0) changes.set(table, { ...counts, gone, come });
   }
   return changes;
 }
 
-/** The table that a partition belongs to; any other table itself. */
-type RootOf = (table: string) => string;
+/** One of the two dumps. */
+class Side {
+  private constructor(
+    private readonly data: string,
+    readonly tables: DumpTables,
+    private readonly roots: ReadonlyMap<string, string>,
+  ) {}
 
-async function rootsOf({ typed }: Dumps): Promise<RootOf> {
-  const roots = partitionRoots(await fs.readFile(typed, "utf8"));
-  return (table) => roots.get(table) ?? table;
-}
-
-/** Tables with all their partitions. */
-function whole(tables: DumpTables, rootOf: RootOf, wanted: ReadonlySet<string>) {
-  const found = new Map<string, { readonly columns: string; readonly rows: number }>();
-  for (const [table, { columns, rows }] of tables) {
-    const root = rootOf(table);
-    if (wanted.has(root)) found.set(root, { columns, rows: rows + (found.get(root)?.rows ?? 0) });
+  static async read({ data, typed }: Dumps): Promise<Side> {
+    return new Side(data, await readTables(data), partitionRoots(await fs.readFile(typed, "utf8")));
   }
-  return found;
+
+  /** The table that a partition belongs to; any other table itself. */
+  rootOf(table: string): string {
+    return this.roots.get(table) ?? table;
+  }
+
+  /** Tables with all their partitions. */
+  whole(wanted: ReadonlySet<string>): Map<string, { readonly columns: string; readonly rows: number }> {
+    const found = new Map<string, { readonly columns: string; readonly rows: number }>();
+    for (const [table, { columns, rows }] of this.tables) {
+      const root = this.rootOf(table);
+      if (wanted.has(root)) found.set(root, { columns, rows: rows + (found.get(root)?.rows ?? 0) });
+    }
+    return found;
+  }
+
+  async occurrences(wanted: ReadonlySet<string>): Promise<Map<string, Occurrences>> {
+    const tables = new Map<string, Occurrences>();
+    if (wanted.size === 0) return tables;
+    await readCopies(this.data, ({ table }) => {
+      const name = this.rootOf(table);
+      if (!wanted.has(name)) return () => undefined;
+      const found = tables.get(name) ?? new Map<number, number>();
+      tables.set(name, found);
+      return (rows) => {
+        for (const hash of rowHashes(rows)) found.set(hash, (found.get(hash) ?? 0) + 1);
+      };
+    });
+    return tables;
+  }
 }
 
 const none: Occurrences = new Map<number, number>();
@@ -110,24 +132,6 @@ function untruth({ table, change, before, failed, rows }: UndoneTable, counted: 
     `${table} lost ${counted.gone} rows and got ${counted.come}, and is told with ${added} added, ${removed} removed ` +
       `and ${changed} changed`,
   ];
-}
-
-async function occurrences(
-  data: string,
-  rootOf: RootOf,
-  wanted: ReadonlySet<string>,
-): Promise<Map<string, Occurrences>> {
-  const tables = new Map<string, Occurrences>();
-  await readCopies(data, ({ table }) => {
-    const name = rootOf(table);
-    if (!wanted.has(name)) return () => undefined;
-    const found = tables.get(name) ?? new Map<number, number>();
-    tables.set(name, found);
-    return (rows) => {
-      for (const hash of rowHashes(rows)) found.set(hash, (found.get(hash) ?? 0) + 1);
-    };
-  });
-  return tables;
 }
 
 /** How many rows of one table are not in another, each as often as it occurs. */

@@ -5,6 +5,9 @@ import { LanguageRuntimeService } from "@pulumi/pulumi/proto/language_grpc_pb";
 import * as messages from "@pulumi/pulumi/proto/language_pb";
 import { PluginInfo } from "@pulumi/pulumi/proto/plugin_pb";
 import { Empty } from "google-protobuf/google/protobuf/empty_pb";
+import { answering } from "../../emulator/provider/unary";
+
+const answer = answering((error) => ({ code: grpc.status.UNKNOWN, details: String(error) }));
 
 /** Pulumi's runner exits so when the program's error has been told to the engine already. */
 const alreadyReported = 32;
@@ -100,17 +103,4 @@ function runnerArguments(request: messages.RunRequest, engine: string): readonly
     ...(request.getDryrun() ? ["--dry-run"] : []),
     ...["--parallel", String(request.getParallel())],
   ];
-}
-
-function answer<Request, Response>(
-  handle: (request: Request) => Response | Promise<Response>,
-): grpc.handleUnaryCall<Request, Response> {
-  return (call, callback) => {
-    Promise.resolve()
-      .then(() => handle(call.request))
-      .then(
-        (response) => callback(null, response),
-        (error: unknown) => callback({ code: grpc.status.UNKNOWN, details: String(error) }),
-      );
-  };
 }

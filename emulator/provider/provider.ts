@@ -16,6 +16,7 @@ import {
 } from "../core/definitions";
 import { checkInputs } from "./check";
 import { defaultsKey, diffInputs, observedInputs, type PropertyChange } from "./diff";
+import { answering } from "./unary";
 import { decode, type Decoded, encode, hasUnknown, type Path } from "./values";
 
 /** A Pulumi provider made of resource descriptions. */
@@ -395,18 +396,7 @@ function initFailed(message: string, detail: messages.ErrorResourceInitFailed): 
   return new ServiceFailure(message, metadata);
 }
 
-function answer<Request, Response>(
-  handle: (request: Request) => Response | Promise<Response>,
-): grpc.handleUnaryCall<Request, Response> {
-  return (call, callback) => {
-    Promise.resolve()
-      .then(() => handle(call.request))
-      .then(
-        (response) => callback(null, response),
-        (error: unknown) => callback(failure(error)),
-      );
-  };
-}
+const answer = answering(failure);
 
 function failure(error: unknown): ServiceFailure {
   return error instanceof ServiceFailure ? error : new ServiceFailure(textOf(error));

@@ -1,6 +1,4 @@
 import * as assert from "node:assert/strict";
-import { setTimeout as pause } from "node:timers/promises";
-import type { Client } from "pg";
 import {
   checkDump,
   cloneDatabase,
@@ -16,7 +14,7 @@ import {
 import type { ProtectedDatabase } from "../../../jobs/database/types";
 import { evidenceDatabase } from "../../../run/ids";
 import { run, soon, startServer, type TestServer } from "./cluster";
-import { createShop, MemoryVault } from "./fixture";
+import { createShop, LiveClients, MemoryVault } from "./fixture";
 
 /** A materialized view that a dump cannot bring back as it is. */
 const stale = `CREATE MATERIALIZED VIEW totals AS SELECT count(*) AS n FROM customers;
@@ -82,35 +80,14 @@ describe("staging", function () {
     });
 
     it("is made while clients wait, who go on without an error but for their ended sessions", async () => {
-      const ended = new Set<string>();
-      let stopped = false;
-      let good = 0;
-      const work = async (): Promise<void> => {
-        let client: Client | undefined;
-        while (!stopped) {
-          try {
-            client ??= await server.client();
-            await client.query("INSERT INTO orders (customer, note) VALUES (1, 'live')");
-            good++;
-          } catch (error) {
-            ended.add((error as { code?: string }).code ?? (error as Error).message);
-            await client?.end().catch(() => undefined);
-            client = undefined;
-          }
-          await pause(1);
-        }
-        await client?.end();
-      };
-      const clients = Array.from({ length: 4 }, work);
-      while (good < 20) await pause(5);
+      const clients = new LiveClients(server, 4);
+      await clients.more(20);
       await cloneDatabase(server.access(), { deadline: soon() });
-      const after = good;
-      while (good < after + 20) await pause(5);
-      stopped = true;
-      await Promise.all(clients);
+      await clients.more(20);
+      await clients.stop();
       const allowed = /^(57P01|ECONNRESET|EPIPE|Connection terminated.*|Client has encountered.*)$/;
       assert.deepEqual(
-        [...ended].filter((code) => !allowed.test(code)),
+        [...clients.errors].filter((code) => !allowed.test(code)),
         [],
       );
     });

@@ -3,7 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import pg, { type Client } from "pg";
 import { type AdminSession, connect, openAdmin, proveDatabase, type SwapPair } from "../../../jobs/database";
 import { soon, startServer, type TestServer } from "./cluster";
-import { createShop, prepare, putBack, restage, type Prepared } from "./fixture";
+import { createShop, LiveClients, prepare, putBack, restage, type Prepared } from "./fixture";
 
 describe("the cut-over of a database", function () {
   let server: TestServer;
@@ -61,38 +61,17 @@ describe("the cut-over of a database", function () {
   });
 
   it("lets clients go on that connect again after the three errors of a cut-over [finding 16]", async () => {
-    const seen = new Set<string>();
-    let stopped = false;
-    let good = 0;
-    const work = async (): Promise<void> => {
-      let client: Client | undefined;
-      while (!stopped) {
-        try {
-          client ??= await server.client();
-          await client.query("INSERT INTO orders (customer, note) VALUES (1, 'live')");
-          good++;
-        } catch (error) {
-          seen.add((error as { code?: string }).code ?? (error as Error).message);
-          await client?.end().catch(() => undefined);
-          client = undefined;
-        }
-        await pause(1);
-      }
-      await client?.end();
-    };
-    const clients = Array.from({ length: 8 }, work);
-    while (good < 50) await pause(5);
+    const clients = new LiveClients(server, 8);
+    await clients.more(50);
     await admin.fence([pair], soon());
     await admin.swap([pair], soon());
-    const after = good;
-    while (good < after + 50) await pause(5);
-    stopped = true;
-    await Promise.all(clients);
+    await clients.more(50);
+    await clients.stop();
     assert.deepEqual(await names(), swappedNames());
     // The last two are what the client library says of a connection that was ended between two queries.
     const allowed = /^(57P01|55000|3D000|ECONNRESET|EPIPE|Connection terminated.*|Client has encountered.*)$/;
     assert.deepEqual(
-      [...seen].filter((code) => !allowed.test(code)),
+      [...clients.errors].filter((code) => !allowed.test(code)),
       [],
     );
   });

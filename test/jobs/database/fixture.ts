@@ -2,6 +2,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { Readable } from "node:stream";
+import { setTimeout as pause } from "node:timers/promises";
 import type { DatabaseAccess, SwapPair } from "../../../jobs/database";
 import type { Client } from "pg";
 import { protectDatabase, proveDatabase, stageDatabase } from "../../../jobs/database";
@@ -117,5 +118,49 @@ async function emptied(client: Client, database: string): Promise<void> {
       [database],
     );
     if (rows.length === 0) return;
+  }
+}
+
+/** Clients of the database `shop` that write without a pause, and connect again when they have lost their session. */
+export class LiveClients {
+  /** Codes or messages of the errors that they have seen. */
+  readonly errors = new Set<string>();
+  private good = 0;
+  private stopped = false;
+  private readonly working: readonly Promise<void>[];
+
+  constructor(
+    private readonly server: TestServer,
+    count: number,
+  ) {
+    this.working = Array.from({ length: count }, () => this.work());
+  }
+
+  /** Resolves when so many more writes have come through. */
+  async more(writes: number): Promise<void> {
+    const enough = this.good + writes;
+    while (this.good < enough) await pause(5);
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    await Promise.all(this.working);
+  }
+
+  private async work(): Promise<void> {
+    let client: Client | undefined;
+    while (!this.stopped) {
+      try {
+        client ??= await this.server.client();
+        await client.query("INSERT INTO orders (customer, note) VALUES (1, 'live')");
+        this.good++;
+      } catch (error) {
+        this.errors.add((error as { code?: string }).code ?? (error as Error).message);
+        await client?.end().catch(() => undefined);
+        client = undefined;
+      }
+      await pause(1);
+    }
+    await client?.end();
   }
 }
