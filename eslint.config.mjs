@@ -16,6 +16,9 @@ export default tseslint.config(
       "@typescript-eslint/no-explicit-any": "error",
       "@typescript-eslint/no-non-null-assertion": "error",
       "@typescript-eslint/consistent-type-imports": "off",
+      // `import client = require("...")` stays one module, which scripts/typescript.js loads when it is first used;
+      // `import * as client` would copy its members, and so load it at once.
+      "@typescript-eslint/no-require-imports": ["error", { allowAsImport: true }],
       "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_" }],
       // A handler that has nothing to wait for still answers with a promise: the interface says so.
       "@typescript-eslint/require-await": "off",

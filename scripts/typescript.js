@@ -27,20 +27,30 @@ async function prepare() {
   if (stale.length > 0) await compileAll(stale);
   require.extensions[".ts"] = (module, file) => module._compile(compiledText(file), file);
   const load = Module._load;
-  Module._load = (name, ...rest) => (loadedLate.has(name) ? late(() => load(name, ...rest)) : load(name, ...rest));
+  Module._load = (name, ...rest) => (loadedLate.test(name) ? late(() => load(name, ...rest)) : load(name, ...rest));
 }
 
 /**
  * What Pulumi's SDK loads at its start, a quarter of the driver's whole start, and needs only to serialise functions
- * for the cloud, which no program here does.
+ * for the cloud, which no program here does. And AWS's clients, of which the emulator has all and a call needs one:
+ * half of its start.
  */
-const loadedLate = new Set(["typescript", "@npmcli/arborist"]);
+const loadedLate = /^(typescript|@npmcli\/arborist|yaml|@aws-sdk\/client-[^/]+)$/;
 
 /** A module that is loaded when something of it is first used. */
 function late(load) {
   let module;
-  const get = (_target, name) => (name === "__esModule" ? true : (module ??= load())[name]);
-  return new Proxy({}, { get });
+  const loaded = () => (module ??= load());
+  return new Proxy(
+    {},
+    {
+      get: (_target, name) => (name === "__esModule" ? true : loaded()[name]),
+      has: (_target, name) => name in loaded(),
+      ownKeys: () => Reflect.ownKeys(loaded()).filter((name) => name !== "__esModule"),
+      getOwnPropertyDescriptor: (_target, name) =>
+        name in loaded() ? { value: loaded()[name], enumerable: true, configurable: true } : undefined,
+    },
+  );
 }
 
 function sources() {

@@ -17,11 +17,24 @@ import { copy, type Honoured, honouredTree, shapeProblems, unhonoured } from "./
 import { type Wire, wireOf } from "./wire/wire";
 
 /** A service with what is derived from its definition. */
-export interface InstalledService {
-  readonly service: Service;
-  readonly model: ServiceModel;
+export class InstalledService {
   readonly wire: Wire;
   readonly operations: ReadonlyMap<string, InstalledOperation>;
+
+  constructor(readonly service: Service) {
+    this.wire = wireOf(service.protocol, service.signingName);
+    this.operations = new Map(
+      service.operations.map((operation) => [
+        operation.name,
+        { operation, honoured: honouredTree(operation.honours) },
+      ]),
+    );
+  }
+
+  /** Loaded at the first call: the clients, whose schemas these are, would take half of the emulator's start. */
+  get model(): ServiceModel {
+    return modelOf(this.service.model);
+  }
 }
 
 interface InstalledOperation {
@@ -49,19 +62,7 @@ export class Dispatcher {
   ) {}
 
   install(service: Service): void {
-    const installed: InstalledService = {
-      service,
-      model: modelOf(service.model),
-      wire: wireOf(service.protocol, service.signingName),
-      operations: new Map(
-        service.operations.map((operation) => [
-          operation.name,
-          { operation, honoured: honouredTree(operation.honours) },
-        ]),
-      ),
-    };
-    this.byName.set(service.signingName, installed);
-    this.byNamespace.set(installed.model.namespace, installed);
+    this.byName.set(service.signingName, new InstalledService(service));
   }
 
   get services(): readonly InstalledService[] {
@@ -81,8 +82,9 @@ export class Dispatcher {
     const schema = (command as { readonly schema?: readonly unknown[] }).schema;
     if (!Array.isArray(schema)) throw new Error("Only commands of @aws-sdk clients can be sent");
     const [, namespace, name] = schema as [number, string, string];
-    const service = this.byNamespace.get(namespace);
+    const service = this.byNamespace.get(namespace) ?? this.services.find(({ model }) => model.namespace === namespace);
     if (!service) throw notImplemented(`${namespace}: ${name}`);
+    this.byNamespace.set(namespace, service);
     return { service, name };
   }
 

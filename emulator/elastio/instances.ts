@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { PassThrough } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import * as ec2 from "@aws-sdk/client-ec2";
+import ec2 = require("@aws-sdk/client-ec2");
 import { AwsError, type Cloud, type Principal } from "../core/definitions";
 import type { LaunchVolume } from "../services/ec2/runtime/instances";
 import type { Runtime } from "../services/ec2/store";

@@ -1,5 +1,5 @@
 /** CloudWatch's metrics and alarms. Its logs and events are services of their own. */
-import * as model from "@aws-sdk/client-cloudwatch";
+import model = require("@aws-sdk/client-cloudwatch");
 import type { Install } from "../../core/definitions";
 import { alarmOperations } from "./alarms";
 import { metricOperations } from "./metric-operations";

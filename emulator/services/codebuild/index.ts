@@ -1,7 +1,7 @@
 /**
  * CodeBuild: projects, and builds that run real commands in real shells.
  */
-import * as model from "@aws-sdk/client-codebuild";
+import model = require("@aws-sdk/client-codebuild");
 import type { Install } from "../../core/definitions";
 import { operations } from "./operations";
 import { projectResource } from "./resources";

@@ -1,7 +1,7 @@
 /**
  * CodePipeline: pipelines of type V2, QUEUED or SUPERSEDED, whose actions move real zips and start real builds.
  */
-import * as model from "@aws-sdk/client-codepipeline";
+import model = require("@aws-sdk/client-codepipeline");
 import type { Install } from "../../core/definitions";
 import { startExecution } from "./executions";
 import { operations } from "./operations";

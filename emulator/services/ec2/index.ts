@@ -2,7 +2,7 @@
  * EC2: the network, instances that really run, volumes and snapshots that really hold their files, and the replacement
  * of a root volume.
  */
-import * as model from "@aws-sdk/client-ec2";
+import model = require("@aws-sdk/client-ec2");
 import * as path from "node:path";
 import type { Install } from "../../core/definitions";
 import { attachmentOperations } from "./operations/attachments";

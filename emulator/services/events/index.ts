@@ -1,4 +1,4 @@
-import * as model from "@aws-sdk/client-eventbridge";
+import model = require("@aws-sdk/client-eventbridge");
 import { Install } from "../../core/definitions";
 import { operations } from "./operations";
 import { resources } from "./resources";

@@ -1,4 +1,4 @@
-import * as model from "@aws-sdk/client-cloudwatch-logs";
+import model = require("@aws-sdk/client-cloudwatch-logs");
 import { Install } from "../../core/definitions";
 import { operations } from "./operations";
 import { resources } from "./resources";

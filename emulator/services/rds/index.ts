@@ -1,5 +1,5 @@
 /** RDS for PostgreSQL: every DB instance is a real cluster with TLS, whose master is no superuser. */
-import * as model from "@aws-sdk/client-rds";
+import model = require("@aws-sdk/client-rds");
 import type { Install } from "../../core/definitions";
 import { Instances } from "./instances";
 import { rdsOperations } from "./operations";

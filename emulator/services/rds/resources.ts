@@ -1,5 +1,5 @@
 /** The `aws:rds` resource types. */
-import * as rds from "@aws-sdk/client-rds";
+import rds = require("@aws-sdk/client-rds");
 import type { InputRule, Properties, ResourceContext, ResourceDefinition } from "../../core/definitions";
 import { amount, compact, flag, required, tagChanges, tagOutputs, tagPairs, text, unless } from "../properties";
 

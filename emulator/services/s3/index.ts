@@ -1,4 +1,4 @@
-import * as model from "@aws-sdk/client-s3";
+import model = require("@aws-sdk/client-s3");
 import { Install } from "../../core/definitions";
 import { operations } from "./operations";
 import { resources } from "./resources";

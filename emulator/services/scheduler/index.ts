@@ -1,4 +1,4 @@
-import * as model from "@aws-sdk/client-scheduler";
+import model = require("@aws-sdk/client-scheduler");
 import { Install } from "../../core/definitions";
 import { operations } from "./operations";
 import { resources } from "./resources";

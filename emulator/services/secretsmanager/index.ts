@@ -1,4 +1,4 @@
-import * as model from "@aws-sdk/client-secrets-manager";
+import model = require("@aws-sdk/client-secrets-manager");
 import { Install } from "../../core/definitions";
 import { operations } from "./operations";
 import { invokes, resources } from "./resources";

@@ -1,5 +1,5 @@
 /** Systems Manager: parameters, and Run Command on instances. */
-import * as model from "@aws-sdk/client-ssm";
+import model = require("@aws-sdk/client-ssm");
 import type { Install } from "../../core/definitions";
 import { parameterInvokes, parameterOperations, parameterResources } from "./parameters";
 import { runCommandOperations } from "./run-command";

@@ -1,4 +1,4 @@
-import * as model from "@aws-sdk/client-sts";
+import model = require("@aws-sdk/client-sts");
 import { Install } from "../../core/definitions";
 import { invokes } from "./invokes";
 import { operations } from "./operations";

@@ -1,5 +1,5 @@
 /** The instance as a resource. */
-import * as ec2 from "@aws-sdk/client-ec2";
+import ec2 = require("@aws-sdk/client-ec2");
 import type {
   InputRule,
   Properties,

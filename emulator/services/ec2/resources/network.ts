@@ -1,5 +1,5 @@
 /** The network's resource types, and what programs look up about zones and images. */
-import * as ec2 from "@aws-sdk/client-ec2";
+import ec2 = require("@aws-sdk/client-ec2");
 import type {
   InputRule,
   InvokeDefinition,

@@ -1,5 +1,5 @@
 /** Security groups, with rules of their own or with rules as resources. */
-import * as ec2 from "@aws-sdk/client-ec2";
+import ec2 = require("@aws-sdk/client-ec2");
 import type {
   InputRule,
   Properties,
