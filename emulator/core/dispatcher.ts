@@ -24,10 +24,7 @@ export class InstalledService {
   constructor(readonly service: Service) {
     this.wire = wireOf(service.protocol, service.signingName);
     this.operations = new Map(
-      service.operations.map((operation) => [
-        operation.name,
-        { operation, honoured: honouredTree(operation.honours) },
-      ]),
+      service.operations.map((operation) => [operation.name, { operation, honoured: honouredTree(operation.honours) }]),
     );
   }
 
