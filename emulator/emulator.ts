@@ -42,6 +42,8 @@ export interface Emulator {
   readonly faults: Faults;
   /** Failures of work in the background, which nobody waited for. */
   readonly failures: EmbeddedCloud["failures"];
+  /** Loads what the services' first calls would have to load, a service at a time. */
+  warmUp(): Promise<void>;
   /** Ends every process, port and folder of the emulator. Safe to call twice. */
   close(): Promise<void>;
 }
@@ -107,6 +109,7 @@ function emulatorOf(
     recorder: cloud.recorder,
     faults: cloud.faults,
     failures: cloud.failures,
+    warmUp: () => cloud.dispatcher.warmUp(),
     close: () => (closed ??= cloud.close()),
   };
 }

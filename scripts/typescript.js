@@ -27,30 +27,40 @@ async function prepare() {
   if (stale.length > 0) await compileAll(stale);
   require.extensions[".ts"] = (module, file) => module._compile(compiledText(file), file);
   const load = Module._load;
-  Module._load = (name, ...rest) => (loadedLate.test(name) ? late(() => load(name, ...rest)) : load(name, ...rest));
+  Module._load = (name, parent, ...rest) =>
+    isLoadedLate(name, parent) ? late(() => load(name, parent, ...rest)) : load(name, parent, ...rest);
 }
 
 /**
- * What Pulumi's SDK loads at its start, a quarter of the driver's whole start, and needs only to serialise functions
- * for the cloud, which no program here does. And AWS's clients, of which the emulator has all and a call needs one:
- * half of its start.
+ * What costs more of a start than all the rest, and is not needed for it: AWS's clients, of which the emulator has all
+ * and a call needs one; what Pulumi's SDK has for programs that serialise functions, which no program here does; the
+ * hundreds of services of its provider's SDK.
  */
-const loadedLate = /^(typescript|@npmcli\/arborist|yaml|@aws-sdk\/client-[^/]+)$/;
+const loadedLate =
+  /^(@aws-sdk\/client-[^/]+|typescript|@npmcli\/arborist|normalize-package-data|semver|(js-)?yaml|execa|log-update)$/;
+const provider = path.join("@pulumi", "aws", "index.js");
+
+function isLoadedLate(name, parent) {
+  return name.startsWith("./") ? parent?.filename.endsWith(provider) === true : loadedLate.test(name);
+}
 
 /** A module that is loaded when something of it is first used. */
 function late(load) {
   let module;
   const loaded = () => (module ??= load());
-  return new Proxy(
-    {},
-    {
-      get: (_target, name) => (name === "__esModule" ? true : loaded()[name]),
-      has: (_target, name) => name in loaded(),
-      ownKeys: () => Reflect.ownKeys(loaded()).filter((name) => name !== "__esModule"),
-      getOwnPropertyDescriptor: (_target, name) =>
-        name in loaded() ? { value: loaded()[name], enumerable: true, configurable: true } : undefined,
-    },
-  );
+  // As an ES module, which an importer takes as it is; one that is none is its own default.
+  const member = (name) => {
+    if (name === "__esModule") return true;
+    return name === "default" && !loaded().__esModule ? loaded() : loaded()[name];
+  };
+  return new Proxy(() => undefined, {
+    get: (_target, name) => member(name),
+    apply: (_target, self, values) => Reflect.apply(loaded(), self, values),
+    has: (_target, name) => name in loaded(),
+    ownKeys: () => Reflect.ownKeys(loaded()).filter((name) => name !== "__esModule"),
+    getOwnPropertyDescriptor: (_target, name) =>
+      name in loaded() ? { value: loaded()[name], enumerable: true, configurable: true } : undefined,
+  });
 }
 
 function sources() {

@@ -5,24 +5,23 @@ import type { Report } from "../../run/report";
 import { writeReport } from "../report/files";
 import { summaryLines } from "../report/summary";
 import { Refusal } from "../refusal";
-import { readSetup } from "../setup";
+import { readSetup, type Setup } from "../setup";
 import { openScreen, type Screen } from "../view/live";
 import { Interruption } from "./interruption";
 import type { DrillArguments } from "./options";
-import { checkClients, checkData, checkSpace } from "./preflight";
+import { checkClients, checkData, checkSpace, type DataFile } from "./preflight";
 import { scenarioOf } from "./scenario";
 
 /** Runs the drill that the options ask for; returns the exit status. */
 export async function commandDrill(given: DrillArguments): Promise<number> {
   const scenario = scenarioOf(given);
   const setup = readSetup();
-  await checkClients(setup);
-  const data = given.data === undefined ? undefined : await checkData(given.data, setup);
-  checkSpace(data);
-  await checkNamespacesPermitted();
-
+  const checks = check(given, setup);
+  // Loaded while the programs that were asked for their versions answer. A check that fails then is told below.
+  checks.catch(() => undefined);
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- loaded when it is needed, and not before
   const { runDrill } = require("./drill") as typeof import("./drill");
+  const data = await checks;
   const shown: string[] = [];
   const screen = recorded(openScreen(process.stdout), shown);
   const interruption = new Interruption((line) => screen.say(line));
@@ -43,6 +42,17 @@ export async function commandDrill(given: DrillArguments): Promise<number> {
     interruption.close();
     if (ending !== undefined) process.stdout.write(ending);
   }
+}
+
+/** @returns what is known of the data of one's own */
+async function check(given: DrillArguments, setup: Setup): Promise<DataFile | undefined> {
+  const namespaces = checkNamespacesPermitted();
+  namespaces.catch(() => undefined);
+  await checkClients(setup);
+  const data = given.data === undefined ? undefined : await checkData(given.data, setup);
+  checkSpace(data);
+  await namespaces;
+  return data;
 }
 
 async function checkNamespacesPermitted(): Promise<void> {

@@ -1,6 +1,5 @@
 /** The inline program of a drill: the demo that `index.ts` runs, and beside it what the outside judge needs. */
-import { demoProgram, type DemoConfig } from "../../components/demo-program";
-import { judgeProgram } from "./judge-program";
+import type { DemoConfig } from "../../components/demo-program";
 import type { Engine } from "./options";
 import type { DataFile } from "./preflight";
 import { saboteurs } from "./sabotage";
@@ -48,9 +47,19 @@ const deadlines = {
 /** With `--hold` a release waits for a person. */
 const heldDeploySeconds = 4 * 3600;
 
+/** Loaded when they are needed, or before: they bring Pulumi's SDK of AWS. */
+export function loadPrograms() {
+  /* eslint-disable @typescript-eslint/no-require-imports -- loaded when they are needed, and not before */
+  const { demoProgram } = require("../../components/demo-program") as typeof import("../../components/demo-program");
+  const { judgeProgram } = require("./judge-program") as typeof import("./judge-program");
+  /* eslint-enable */
+  return { demoProgram, judgeProgram };
+}
+
 export function demoStack(args: DemoStackArgs): () => Promise<Record<string, unknown>> {
   return async () => {
     const { target, scenario, name } = args;
+    const { demoProgram, judgeProgram } = loadPrograms();
     const demo = demoProgram(demoConfig(args));
     const sabotage = scenario.sabotage === undefined ? undefined : saboteurs[scenario.sabotage].commands;
     return { ...demo, ...judgeProgram({ name, demo, caBundle: target.caBundle, sabotage }) };

@@ -21,7 +21,7 @@ import { executionStep } from "../view/render";
 import type { Screen } from "../view/live";
 import { emptyView, endStep, noteStep, startStep, type ViewState } from "../view/state";
 import { withCleanup } from "./cleanup";
-import { demoStack, type DrillOutputs } from "./demo-stack";
+import { demoStack, loadPrograms, type DrillOutputs } from "./demo-stack";
 import { awaitFirstExecution, followExecution, startExecution, type Moment } from "./follow";
 import { unless, untilAborted, type Interruption } from "./interruption";
 import type { Engine } from "./options";
@@ -111,6 +111,7 @@ class Drill {
       pulumiVersion: setup.pulumiVersion,
       environment: target.pulumiEnvironment,
       program: demoStack({ name: this.name, engine, target, scenario, data }),
+      meanwhile: () => target.warmUp().then(loadPrograms),
     });
     return withCleanup(
       () => this.runInStack(target, stack),

@@ -17,6 +17,8 @@ export interface StackOptions {
   /** Environment for the engine, such as where the providers are. */
   readonly environment: Readonly<Record<string, string>>;
   readonly program: () => Promise<Record<string, unknown>>;
+  /** Work for this process while the CLI makes the stack, which takes it half a second. */
+  readonly meanwhile: () => Promise<unknown>;
 }
 
 export type Outputs = Readonly<Record<string, unknown>>;
@@ -50,7 +52,7 @@ export class EphemeralStack {
       root: await commandInItsOwnSession(options),
       skipVersionCheck: true,
     });
-    const stack = await LocalWorkspace.createStack(
+    const created = LocalWorkspace.createStack(
       { stackName: name, projectName: project, program: options.program },
       {
         workDir,
@@ -61,6 +63,7 @@ export class EphemeralStack {
         secretsProvider: "passphrase",
       },
     );
+    const [stack] = await Promise.all([created, options.meanwhile()]);
     return new EphemeralStack(stack, backend);
   }
 

@@ -20,6 +20,8 @@ export interface Target {
   operatorOptions(): Promise<string>;
   /** Every AWS call that was made, by whom it was made and with which input. Inputs hold secrets. */
   calls(): readonly RecordedCall[];
+  /** Gets ready for the first calls. */
+  warmUp(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -70,6 +72,7 @@ function localTarget(emulator: Emulator, setup: Setup, scratch: Scratch): Target
       return `${address === undefined ? "" : `--host ${address} `}--ca ${authorities}`;
     },
     calls: () => emulator.recorder.calls,
+    warmUp: () => emulator.warmUp(),
     close: () => emulator.close(),
   };
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { setImmediate as immediate } from "node:timers/promises";
 import {
   AwsError,
   type Call,
@@ -71,6 +72,14 @@ export class Dispatcher {
     const service = this.byName.get(signingName);
     if (!service) throw notImplemented(`the service ${signingName}`);
     return service;
+  }
+
+  /** Loads the models one by one, and lets whatever waits have its turn between them. */
+  async warmUp(): Promise<void> {
+    for (const service of this.services) {
+      await immediate();
+      this.byNamespace.set(service.model.namespace, service);
+    }
   }
 
   /** The service and operation that an SDK command is for. */
