@@ -63,6 +63,8 @@ export const databaseProtected = z.strictObject({
   roles: z.optional(z.record(z.string(), z.string())),
   /** What a restore has to know and a dump does not carry, as JSON; see jobs/database/origin.ts. */
   origin: z.optional(text),
+  /** What the schema had at the snapshot: an object's kind and name to a hash of its owner and definition. */
+  objects: z.optional(z.record(z.string(), z.string())),
   /** How long it took: what the next run goes by. */
   milliseconds,
 });

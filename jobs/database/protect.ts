@@ -19,9 +19,9 @@ import {
 import { clientFolder, start, type RunningProgram } from "./program";
 import { originHash, readOrigin, type Origin } from "./origin";
 import { databaseOid, serverObjects, serverVersion } from "./properties";
-import { canonicalSchemaHash } from "./schema";
+import { readDumpedSchema, type SchemaObjects } from "./schema";
 import { exportSnapshot, type Snapshot } from "./snapshot";
-import { Throttle } from "./throttle";
+import { Budget, Throttle } from "./throttle";
 import type { DatabaseAccess, ProtectedDatabase, ProtectOptions } from "./types";
 
 interface Live {
@@ -47,7 +47,7 @@ async function protectInSnapshot(access: DatabaseAccess, options: ProtectOptions
   try {
     const { oid, version, roles } = live;
     const parts = await readSnapshot(access, live, snapshot, options);
-    const { recoveryPoint, sum, fingerprint, origin } = parts;
+    const { recoveryPoint, sum, fingerprint, origin, objects } = parts;
     return {
       kind: "database",
       recoveryPoint,
@@ -58,6 +58,7 @@ async function protectInSnapshot(access: DatabaseAccess, options: ProtectOptions
       fingerprint,
       roles,
       origin: JSON.stringify(origin),
+      objects,
     };
   } finally {
     await end(snapshot.holder);
@@ -83,7 +84,13 @@ async function readSnapshot(
   live: Live,
   snapshot: Snapshot,
   options: ProtectOptions,
-): Promise<{ recoveryPoint: string; sum: Sum; fingerprint: DatabaseFingerprint; origin: Origin }> {
+): Promise<{
+  recoveryPoint: string;
+  sum: Sum;
+  fingerprint: DatabaseFingerprint;
+  origin: Origin;
+  objects: SchemaObjects;
+}> {
   const { deadline } = options;
   const { database } = access.target;
   const before = await withConnection(access, database, readSequences);
@@ -108,14 +115,14 @@ async function readSnapshot(
           options.limits,
           stored.then(({ texts }) => texts),
         ),
-        canonicalSchemaHash(access, archive, origin.guide, scratch, deadline),
+        readDumpedSchema(access, archive, origin.guide, scratch, deadline),
       ] as const;
       // One failure ends the others; and none of them runs on when this returns.
       for (const part of parts) part.catch(abandon);
       const [{ recoveryPoint, sum }, contents, schema] = await all(parts);
       const sequences = await dumpedSequences(access, archive, before, contents, deadline);
-      const fingerprint = { ...contents, sequences, schema, properties: originHash(origin) };
-      return { recoveryPoint, sum, fingerprint, origin };
+      const fingerprint = { ...contents, sequences, schema: schema.hash, properties: originHash(origin) };
+      return { recoveryPoint, sum, fingerprint, origin, objects: schema.objects };
     } finally {
       await archive.close();
     }
@@ -165,7 +172,7 @@ async function store(
   const checksum = new Checksum(() => dumped, hashes.update);
   // Whoever reads gets the error; without a reader it must not end the process.
   checksum.on("error", () => undefined);
-  pipeline(archive.stream, new Throttle(options.limits?.maxRate), checksum, () => undefined);
+  pipeline(archive.stream, new Throttle(new Budget(options.limits?.maxRate)), checksum, () => undefined);
   const failed = once(checksum, "error").then(([error]) => Promise.reject(error as Error));
   failed.catch(() => undefined);
   const deadline = overdue(options.deadline);

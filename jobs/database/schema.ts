@@ -12,15 +12,26 @@ import type { DatabaseState } from "./properties";
 import { readGuide, restore, type RestoreGuide } from "./restore";
 import type { DatabaseAccess } from "./types";
 
-/** The sha256 of the canonical text of the schema that a dump holds. */
-export async function canonicalSchemaHash(
+/** What is known of the schema that a dump holds. */
+export interface DumpedSchema {
+  /** The sha256 of its canonical text. */
+  readonly hash: string;
+  readonly objects: SchemaObjects;
+}
+
+/** A hash of the owner and the definition, by an object's kind and name, as `table public.orders`. */
+export type SchemaObjects = Readonly<Record<string, string>>;
+
+export async function readDumpedSchema(
   access: DatabaseAccess,
   archive: Archive,
   guide: RestoreGuide,
   scratch: Scratch,
   deadline: Date,
-): Promise<string> {
-  return sha256(await canonicalSchema(access, archive, guide, scratch, deadline));
+): Promise<DumpedSchema> {
+  const original = await archiveText(archive, deadline);
+  const canonical = await canonicalSchema(access, archive, original, guide, scratch, deadline);
+  return { hash: sha256(canonical), objects: objectHashes(original) };
 }
 
 /** A database to make for a moment. */
@@ -46,7 +57,7 @@ export async function canonicalSchemaOf(
   try {
     archive.stream.resume();
     await dump.done;
-    return await canonicalSchema(access, archive, guide, scratch, deadline);
+    return await canonicalSchema(access, archive, await archiveText(archive, deadline), guide, scratch, deadline);
   } finally {
     await archive.close();
   }
@@ -55,6 +66,7 @@ export async function canonicalSchemaOf(
 async function canonicalSchema(
   access: DatabaseAccess,
   archive: Archive,
+  original: string,
   guide: RestoreGuide,
   scratch: Scratch,
   deadline: Date,
@@ -63,7 +75,7 @@ async function canonicalSchema(
   try {
     await restore(access, guide, { archive, into: scratch.name, workers: 1, deadline });
     const text = await schemaText(access, scratch.name, archive.folder, deadline);
-    const lost = restoreLosses(await archiveText(archive, deadline), text);
+    const lost = restoreLosses(original, text);
     if (lost.length > 0) throw new Error(`a restore does not bring back all of the schema: ${lost.join("; ")}`);
     return text;
   } finally {
@@ -121,6 +133,19 @@ export function schemaObjects(text: string): SchemaObject[] {
   });
 }
 
+/** That a materialized view is to be filled is in a whole dump's text, and not in that of a schema alone. */
+function definitions(text: string): SchemaObject[] {
+  return schemaObjects(text).filter(({ kind }) => kind !== "MATERIALIZED VIEW DATA");
+}
+
+/** The objects of pg_dump's text. Two texts of one database are comparable by it without being in canonical form. */
+export function objectHashes(text: string): SchemaObjects {
+  const bodies = new Map<string, string>();
+  for (const { what, owner, text: body } of definitions(text))
+    bodies.set(what, `${bodies.get(what) ?? ""}${owner}\n${body}`);
+  return Object.fromEntries([...bodies].map(([what, body]) => [what, sha256(body)]));
+}
+
 /** Kinds whose text has expressions, which pg_dump prints in another form after they were parsed again. */
 const drifting = new Set(
   "TABLE,VIEW,MATERIALIZED VIEW,INDEX,CONSTRAINT,CHECK CONSTRAINT,DEFAULT,DOMAIN,FUNCTION,PROCEDURE,POLICY,RULE,TRIGGER,STATISTICS,PUBLICATION TABLE".split(
@@ -134,9 +159,7 @@ const drifting = new Set(
  */
 export function restoreLosses(original: string, restored: string): string[] {
   const [before, after] = [original, restored].map((text) => {
-    // That a materialized view is to be filled is in the dump only: the schema alone is restored here.
-    const objects = schemaObjects(text).filter(({ kind }) => kind !== "MATERIALIZED VIEW DATA");
-    const lines = objects.map(({ kind, what, owner, text: body }) =>
+    const lines = definitions(text).map(({ kind, what, owner, text: body }) =>
       JSON.stringify([what, owner, drifting.has(kind) ? "" : body]),
     );
     return lines.sort();

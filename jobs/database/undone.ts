@@ -8,14 +8,13 @@
  */
 import { escapeIdentifier as quoted, type Client } from "pg";
 import Cursor from "pg-cursor";
-import { scratchDatabase } from "../../run/ids";
 import type { UndoneTable } from "../../run/facts";
 import { end, one } from "./connection";
 import { readingSessions, userSchema } from "./fingerprint";
 import { originOf } from "./origin";
 import { clientFolder } from "./program";
 import { existingDatabase, sharedLines, sharedProperties } from "./properties";
-import { canonicalSchemaOf, schemaObjects, schemaText } from "./schema";
+import { objectHashes, schemaText, type SchemaObjects } from "./schema";
 import type { DatabaseAccess, ProtectedDatabase, SwapPair, Undone } from "./types";
 
 type Rows = NonNullable<UndoneTable["rows"]>;
@@ -303,33 +302,29 @@ async function changedProperties(
   ];
 }
 
-/** Objects of the schema: both databases' text in its canonical form, object by object. */
+/**
+ * Objects of the schema. The failed database is the very one that was dumped, so pg_dump gives the same text of what
+ * nobody changed, whatever its form.
+ */
 async function changedObjects(
   access: DatabaseAccess,
   pair: SwapPair,
   before: ProtectedDatabase,
   deadline: Date,
 ): Promise<string[]> {
+  if (before.objects === undefined) throw new Error("the recovery point's fact does not have what was there");
   const folder = await clientFolder(before.serverVersion, deadline);
-  const scratch = { name: scratchDatabase(pair.database, access.run), like: originOf(before).shared.state };
-  const was = await schemaText(access, pair.database, folder, deadline);
-  const is = await canonicalSchemaOf(access, pair.evidence, folder, scratch, deadline);
-  return objectChanges(was, is);
+  const failed = await schemaText(access, pair.evidence, folder, deadline);
+  return objectChanges(before.objects, objectHashes(failed));
 }
 
-/** One line for each object of the schema that differs between two texts of pg_dump. */
-export function objectChanges(before: string, failed: string): string[] {
-  const [was, is] = [before, failed].map((text) => {
-    const objects = new Map<string, string>();
-    for (const { what, owner, text: body } of schemaObjects(text))
-      objects.set(what, `${objects.get(what) ?? ""}${owner}\n${body}`);
-    return objects;
-  });
-  const all = [...new Set([...(was?.keys() ?? []), ...(is?.keys() ?? [])])].sort();
+/** One line for each object of the schema that differs. */
+export function objectChanges(before: SchemaObjects, failed: SchemaObjects): string[] {
+  const all = [...new Set([...Object.keys(before), ...Object.keys(failed)])].sort();
   return all.flatMap((what) => {
-    const [old, other] = [was?.get(what), is?.get(what)];
-    if (old === other) return [];
-    return [`${what} was ${old === undefined ? "added" : other === undefined ? "removed" : "changed"}`];
+    const [was, is] = [before[what], failed[what]];
+    if (was === is) return [];
+    return [`${what} was ${was === undefined ? "added" : is === undefined ? "removed" : "changed"}`];
   });
 }
 

@@ -7,6 +7,8 @@ import { execFileSync } from "node:child_process";
 import * as path from "node:path";
 import { findPostgres } from "../../../emulator/services/rds/programs";
 import { openAdmin, type AdminSession } from "../../../jobs/database";
+import { objectHashes, schemaText, type SchemaObjects } from "../../../jobs/database/schema";
+import { objectChanges } from "../../../jobs/database/undone";
 import { master, soon, startServer, type TestServer } from "./cluster";
 import { createEverything, prepare } from "./fixture";
 
@@ -49,7 +51,9 @@ const views: Record<string, string> = {
   "publications' tables": "SELECT * FROM pg_publication_tables",
   "storage parameters":
     "SELECT oid::regclass, reloptions, relpersistence, relreplident FROM pg_class WHERE oid >= 16384 AND relnamespace <> 'pg_toast'::regnamespace",
-  "columns' parameters": `SELECT attrelid::regclass, attname, attstattarget, attstorage, attoptions FROM pg_attribute
+  // The newest minor versions keep a number of the server's own among a column's options.
+  "columns' parameters": `SELECT attrelid::regclass, attname, attstattarget, attstorage,
+      ARRAY(SELECT o FROM unnest(attoptions) o WHERE o NOT LIKE 'pg_attver=%') FROM pg_attribute
       WHERE attrelid >= 16384 AND attnum > 0 AND NOT attisdropped AND attrelid::regclass::text !~ 'pg_toast'`,
   inheritance: "SELECT inhrelid::regclass, inhparent::regclass FROM pg_inherits WHERE inhrelid >= 16384",
   comments: `SELECT pg_describe_object(classoid, objoid, objsubid), description FROM pg_description WHERE objoid >= 16384`,
@@ -61,14 +65,19 @@ describe("a database after a healing", function () {
   let admin: AdminSession;
   let original: Record<string, string[]>;
   let healed: Record<string, string[]>;
+  /** The schema's objects, as the protection's dump has them, and as the database had them before it was damaged. */
+  let dumped: SchemaObjects;
+  let untouched: SchemaObjects;
   let dumps: { original: string[]; healed: string[] };
 
   before(async () => {
     server = await startServer();
     await createEverything(server);
     original = await look();
-    const dumped = dump();
+    const text = dump();
     const prepared = await prepare(server);
+    dumped = prepared.protected.objects ?? {};
+    untouched = objectHashes(await schemaText(server.access(), "shop", findPostgres().folder, soon()));
     admin = await openAdmin([server.access({ job: "guard" })]);
     await server.sql(`DROP SCHEMA theirs CASCADE; DELETE FROM builtin; UPDATE kinds SET n = 0; DROP TABLE parent CASCADE;
       ALTER DATABASE shop RESET ALL; ALTER DATABASE shop CONNECTION LIMIT -1; COMMENT ON DATABASE shop IS NULL;
@@ -76,7 +85,7 @@ describe("a database after a healing", function () {
     await server.sql("REVOKE ALL ON DATABASE shop FROM granter CASCADE", "postgres");
     await admin.swap([prepared.pair], soon());
     healed = await look();
-    dumps = { original: dumped, healed: dump() };
+    dumps = { original: text, healed: dump() };
   });
 
   after(async () => {
@@ -131,6 +140,11 @@ describe("a database after a healing", function () {
   function plain(text: string): string {
     return text.replaceAll(/::(character varying|text)(\[\])?|[()]/g, "");
   }
+
+  it("can be told from the failed one by the objects that somebody changed, and by no others", () => {
+    assert.ok(Object.keys(dumped).length > 100);
+    assert.deepEqual(objectChanges(dumped, untouched), []);
+  });
 
   it("reads the same to pg_dump [finding 30] [finding 32]", () => {
     assert.ok(dumps.original.length > 2_000);

@@ -1,5 +1,6 @@
 import * as assert from "node:assert/strict";
 import { openAdmin, type AdminSession, type SwapPair } from "../../../jobs/database";
+import { objectHashes } from "../../../jobs/database/schema";
 import { mergeRows, objectChanges, serverChanges, type HashedRow } from "../../../jobs/database/undone";
 import { further } from "../../../jobs/database/sequences";
 import { soon, startServer, type TestServer } from "./cluster";
@@ -201,8 +202,12 @@ describe("what a healing does not undo", () => {
   });
 
   it("is read from pg_dump's headings, not from what looks like one in a function's body", () => {
-    const text = (body: string): string =>
-      `--\n-- Name: f(); Type: FUNCTION; Schema: public; Owner: me\n--\n\n${body}\n\n--\n-- PostgreSQL database dump complete\n--\n`;
-    assert.deepEqual(objectChanges(text("a -- Name: x"), text("b -- Name: x")), ["function public.f() was changed"]);
+    const objects = (body: string) =>
+      objectHashes(
+        `--\n-- Name: f(); Type: FUNCTION; Schema: public; Owner: me\n--\n\n${body}\n\n--\n-- PostgreSQL database dump complete\n--\n`,
+      );
+    assert.deepEqual(objectChanges(objects("a -- Name: x"), objects("b -- Name: x")), [
+      "function public.f() was changed",
+    ]);
   });
 });
