@@ -40,11 +40,10 @@ export PGSSLMODE=verify-full PGCLIENTENCODING=UTF8 PGAPPNAME=outside-judge PGCON
 work=$(mktemp -d)
 scratch=""
 reclose=""
-beside=""
 admin() { psql -XqAt -v ON_ERROR_STOP=1 -d "$ADMIN_DATABASE" "$@"; }
 leave() {
   status=$?
-  [ -z "$beside" ] || wait "$beside" || status=1
+  for job in $(jobs -p); do wait "$job" || status=1; done
   [ -z "$scratch" ] || dropdb --if-exists --maintenance-db="$ADMIN_DATABASE" "$scratch" || status=1
   [ -z "$reclose" ] || admin -c "$reclose" || status=1
   rm -rf "$work"
@@ -59,12 +58,11 @@ export PGSSLROOTCERT="$work/ca.pem"
 # canonical < text: without the lines that no two dumps have in common.
 canonical() { awk '/^\\restrict / && !token { token = $2; next } $1 == "\\unrestrict" && $2 == token { next } NR < 20 && /^-- Dumped / { next } { print }'; }
 # dump DATABASE PREFIX: one dump is one snapshot, and everything is taken from it.
-dump() {
-  pg_dump --format=custom --compress=0 --dbname="$1" --file="$2whole.dump"
-  pg_restore --data-only --file=- "$2whole.dump" | canonical > "out/$2data.sql" &
-  data=$!
-  pg_restore --schema-only --file=- "$2whole.dump" | canonical > "out/$2typed.sql"
-  wait "$data"
+dump() { pg_dump --format=custom --compress=0 --dbname="$1" --file="$2whole.dump"; }
+# texts PREFIX: of a dump.
+texts() {
+  pg_restore --schema-only --file=- "$1whole.dump" | canonical > "out/$1typed.sql"
+  pg_restore --data-only --file=- "$1whole.dump" | canonical > "out/$1data.sql"
 }
 
 if [ -n "$EVIDENCE" ]; then
@@ -78,20 +76,25 @@ SQL
   admin -v evidence="$EVIDENCE" <<'SQL'
 SELECT format('ALTER DATABASE %I WITH ALLOW_CONNECTIONS true CONNECTION LIMIT -1', :'evidence') \gexec
 SQL
-  dump "$EVIDENCE" evidence- &
-  beside=$!
+  { dump "$EVIDENCE" evidence- && texts evidence-; } &
+  evidence=$!
 fi
 
-dump "$DATABASE" ""
 scratch="truth_$(printf %s "$CODEBUILD_BUILD_ID" | sha256sum | cut -c 1-16)"
+dump "$DATABASE" "" &
+dumped=$!
 admin -v database="$DATABASE" -v scratch="$scratch" <<'SQL'
 SELECT format('CREATE DATABASE %I TEMPLATE template0 ENCODING %L LC_COLLATE %L LC_CTYPE %L', :'scratch',
   pg_encoding_to_char(encoding), 'C', datctype) FROM pg_database WHERE datname = :'database' \gexec
 SQL
+wait "$dumped"
+texts "" &
+told=$!
 pg_restore --schema-only --no-owner --no-acl --exit-on-error --dbname="$scratch" whole.dump
 pg_dump --schema-only --no-owner --no-acl --dbname="$scratch" | canonical > out/schema.sql
 dropdb --maintenance-db="$ADMIN_DATABASE" "$scratch"
 scratch=""
+wait "$told"
 { grep -E '^(ALTER .* OWNER TO |ALTER DEFAULT PRIVILEGES |GRANT |REVOKE )' out/typed.sql || true; } >> out/schema.sql
 psql -XqAt -v ON_ERROR_STOP=1 -d "$DATABASE" >> out/schema.sql <<'SQL'
 SELECT 'database', pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype, datistemplate,
@@ -110,9 +113,8 @@ SET timezone = 'UTC';
 SELECT format('SELECT %L, t FROM (SELECT (v.*)::text AS t FROM %I.%I v) r ORDER BY t COLLATE "C"', matviewname, schemaname, matviewname)
   FROM pg_matviews WHERE ispopulated ORDER BY schemaname COLLATE "C", matviewname COLLATE "C" \gexec
 SQL
-if [ -n "$beside" ]; then
-  wait "$beside"
-  beside=""
+if [ -n "$EVIDENCE" ]; then
+  wait "$evidence"
   admin -c "$reclose"
   reclose=""
 fi

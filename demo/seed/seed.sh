@@ -66,7 +66,9 @@ if [ "$(head -c 5 data)" = PGDMP ]; then
   check
   grant_all
 elif [ "$(head -n 1 data)" = "-- The shop's own data." ]; then
-  sql --single-transaction --file=data --command=ANALYZE > /dev/null
+  sql --single-transaction --file=data > /dev/null
+  # Beside what follows, and waited for at the end.
+  sql --command=ANALYZE &
 else
   psql --no-psqlrc --quiet --file=data > /dev/null 2> errors || [ -s errors ] || fail "psql failed"
   check
@@ -96,3 +98,4 @@ node -e '
     console.log(`${url} answers 200`);
   })();
 '
+for background in $(jobs -p); do wait "$background"; done
