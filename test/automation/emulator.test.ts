@@ -100,6 +100,33 @@ describe("The command `emulator`", () => {
     assert.ok(!fs.readFileSync("/proc/self/mounts", "utf8").includes(folder));
   }
 
+  it("loads no client of AWS before somebody calls: they would be half of its start", async () => {
+    const hook = path.join(folder, "hook.js");
+    fs.writeFileSync(
+      hook,
+      `const { write } = process.stderr;
+       process.stderr.write = function (text, ...rest) {
+         if (!String(text).includes("Press Ctrl-C")) return write.call(this, text, ...rest);
+         console.log(JSON.stringify(Object.keys(require.cache)));
+         process.kill(process.pid, "SIGINT");
+         return true;
+       };`,
+    );
+    const { stdout } = await execa(
+      process.execPath,
+      ["--require", hook, "scripts/run.js", "automation/main.ts", "emulator"],
+      { cwd: root, env: { TMPDIR: folder }, reject: false },
+    );
+    const loaded = JSON.parse(stdout.split("\n").at(-1) ?? "") as string[];
+    assert.ok(loaded.some((file) => file.endsWith("/emulator/services/ec2/index.ts")));
+    assert.deepEqual(
+      loaded.filter((file) => file.includes("/@aws-sdk/client-")),
+      [],
+    );
+    fs.rmSync(hook);
+    assertNothingLeft();
+  });
+
   async function freePort(): Promise<number> {
     const server = createServer().listen(0, "127.0.0.1");
     await new Promise((resolve) => server.once("listening", resolve));
