@@ -127,9 +127,11 @@ function statementsOf(file: string, operations: Operations): readonly CallingSta
   const known = parsed.get(file);
   if (known) return known;
   const source = ts.createSourceFile(file, textOf(file), ts.ScriptTarget.ES2023, true);
-  const imported = source.statements.filter(ts.isImportDeclaration).map((each) => each.moduleSpecifier.getText());
+  const isImport = (statement: ts.Statement): boolean =>
+    ts.isImportDeclaration(statement) || ts.isImportEqualsDeclaration(statement);
+  const imported = source.statements.filter(isImport).map((each) => /"[^"]+"/.exec(each.getText())?.[0]);
   const statements = source.statements
-    .filter((statement) => !ts.isImportDeclaration(statement))
+    .filter((statement) => !isImport(statement))
     .map((statement) => {
       const text = statement.getText();
       return {
