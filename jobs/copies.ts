@@ -2,6 +2,7 @@
 import type { DatabaseProtected, DatabaseStaged } from "../run/facts";
 import type { DatabaseTarget } from "../run/plan";
 import {
+  type FreshlyStaged,
   type ProtectOptions,
   type ProtectedDatabase,
   checkDump,
@@ -68,20 +69,17 @@ export async function proveCopy(
 }
 
 /** Does the work, unless an earlier attempt has done it. */
-async function staging(
-  job: Job,
-  target: DatabaseTarget,
-  work: () => Promise<Pick<DatabaseStaged, "database" | "oid">>,
-): Promise<DatabaseStaged> {
+async function staging(job: Job, target: DatabaseTarget, work: () => Promise<FreshlyStaged>): Promise<FreshlyStaged> {
   const standing = await job.store.target(job.run, target.id, "staged");
   if (standing?.kind === "database") return standing;
   const started = Date.now();
-  const { database, oid } = await work();
+  const fresh = await work();
+  const { database, oid } = fresh;
   const milliseconds = Date.now() - started;
   job.log.for(target.id)(`staged as ${database} in ${duration(milliseconds)}`);
   const fact: DatabaseStaged = { at: now(), kind: "database", database, oid, milliseconds };
   await job.store.writeTarget(job.run, target.id, "staged", fact);
-  return fact;
+  return fresh;
 }
 
 /** Nothing is restored before the deploy, but it is known that all of the dump is there to be restored. */

@@ -67,7 +67,7 @@ async function checkAll(job: Job): Promise<void> {
     await together([
       forEach(job, databasesOf(job.plan), (target) => checkDatabase(job, target)),
       forEach(job, instancesOf(job.plan), (target) => checkInstance(job, target)),
-      spaceProblems(job),
+      spaceProblems(job, engineOf(job)),
     ])
   ).flat(2);
   if (stops.length === 0) return;

@@ -1,16 +1,17 @@
 /**
- * Whether the databases that are to be staged fit beside the live ones. A server that runs out of storage is an outage,
- * so what is not known is refused, unless the owner accepts it.
+ * Whether the databases that are to be staged fit beside the live ones, and their dumps into the vault. A server that
+ * runs out of storage is an outage, so what is not known is refused, unless the owner accepts it.
  */
 import type { DatabaseTarget } from "../run/plan";
 import type { Clients } from "./clients";
-import { databaseSpace, serverSize, spaceProblem } from "./database";
+import { databaseSpace, serverSize, spaceProblem, streamProblem } from "./database";
+import type { BackupEngine } from "./engines/engine";
 import { reasonOf } from "./failure";
-import { type Job, accessTo, databasesOf, forEach } from "./job";
+import { type Job, accessTo, databasesOf, forEach, together } from "./job";
 import { serversOf } from "./servers";
 
 /** Codes that an owner may accept for a database, beside those of the preflight. */
-export const spaceCodes = ["no-space", "space-unknown"] as const;
+export const spaceCodes = ["no-space", "space-unknown", "dump-too-large"] as const;
 type SpaceCode = (typeof spaceCodes)[number];
 
 interface Problem {
@@ -23,19 +24,35 @@ export function isSpaceCode(code: string): code is SpaceCode {
   return (spaceCodes as readonly string[]).includes(code);
 }
 
-/** @returns why there is not enough space, one sentence for each server; what the owner accepts is told only */
-export async function spaceProblems(job: Job): Promise<string[]> {
+/** @returns why there is not enough space, one sentence for each server or dump; what the owner accepts is told only */
+export async function spaceProblems(
+  job: Job,
+  { longestStream }: Pick<BackupEngine, "longestStream">,
+): Promise<string[]> {
   const staged = databasesOf(job.plan).filter(({ stage }) => stage !== "on-failure");
-  const found = await forEach(job, serversOf(staged), async (targets) => {
-    const problem = await problemOf(job, targets);
-    if (problem === undefined) return [];
-    const { code, text } = problem;
-    if (!targets.every(({ accept }) => accept.includes(code)))
-      return [`${text} (to go on nevertheless, accept "${code}")`];
-    job.log(`note: accepted (${code}): ${text}`);
-    return [];
-  });
-  return found.flat();
+  const found = await together([
+    forEach(job, serversOf(staged), async (targets) => unaccepted(job, targets, await problemOf(job, targets))),
+    forEach(job, databasesOf(job.plan), async (target) =>
+      unaccepted(job, [target], await dumpProblem(job, target, longestStream)),
+    ),
+  ]);
+  return found.flat(2);
+}
+
+function unaccepted(job: Job, targets: readonly DatabaseTarget[], problem: Problem | undefined): string[] {
+  if (problem === undefined) return [];
+  const { code, text } = problem;
+  if (!targets.every(({ accept }) => accept.includes(code)))
+    return [`${text} (to go on nevertheless, accept "${code}")`];
+  job.log(`note: accepted (${code}): ${text}`);
+  return [];
+}
+
+async function dumpProblem(job: Job, target: DatabaseTarget, longest?: number): Promise<Problem | undefined> {
+  if (longest === undefined) return undefined;
+  const { database } = await databaseSpace(accessTo(job, target));
+  const text = streamProblem(database, longest);
+  return text === undefined ? undefined : { code: "dump-too-large", text: `${target.id}: ${text}` };
 }
 
 async function problemOf(job: Job, targets: readonly DatabaseTarget[]): Promise<Problem | undefined> {

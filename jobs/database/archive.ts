@@ -2,6 +2,7 @@
  * The beginning of a custom-format dump: header and table of contents, all of the schema and no data. pg_restore takes
  * it as a file of its own for everything but data, so the data can stream through, once and unstored.
  */
+import { randomUUID } from "node:crypto";
 import * as fs from "node:fs/promises";
 import * as os from "node:os";
 import * as path from "node:path";
@@ -83,8 +84,8 @@ function whole(chunks: Buffer[], iterator: AsyncIterator<Buffer>): Readable {
 }
 
 /** Writes a list for `pg_restore --use-list`; gives its file. */
-export async function writeList(archive: Archive, name: string, entries: readonly Entry[]): Promise<string> {
-  const file = path.join(archive.directory, `${name}.list`);
+export async function writeList(archive: Archive, entries: readonly Entry[]): Promise<string> {
+  const file = path.join(archive.directory, `${randomUUID()}.list`);
   await fs.writeFile(file, entries.map(({ id }) => `${id};\n`).join(""));
   return file;
 }
@@ -92,7 +93,7 @@ export async function writeList(archive: Archive, name: string, entries: readonl
 /** The SQL that pg_restore would run for these entries. */
 export async function entriesSql(archive: Archive, entries: readonly Entry[], deadline: Date): Promise<string> {
   if (entries.length === 0) return "";
-  const list = await writeList(archive, "sql", entries);
+  const list = await writeList(archive, entries);
   const environment = { PATH: process.env.PATH ?? "", LC_ALL: "C" };
   const args = ["--file=-", `--use-list=${list}`, archive.head];
   const text = await output({ command: "pg_restore", folder: archive.folder, args, environment, deadline });

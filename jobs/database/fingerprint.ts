@@ -36,7 +36,7 @@ const pageBytes = 8192;
 export const userSchema = `n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'`;
 
 /** A table, a partition or a materialized view that holds rows. */
-interface Relation {
+export interface Relation {
   readonly name: string;
   /** For a plain table, how its rows are written as text. */
   readonly copy: string | undefined;
@@ -56,14 +56,13 @@ interface Chunk {
   readonly to: number | undefined;
 }
 
-/** Opens a session that reads as fingerprints must, in an exported snapshot or in one of its own. */
-async function readingSession(access: DatabaseAccess, database: string, snapshot?: string): Promise<Client> {
+type Pair = readonly [Client, Client];
+
+/** Opens a session that reads as fingerprints must. */
+export async function openSession(access: DatabaseAccess, database: string): Promise<Client> {
   const client = await connect(access, database);
   try {
     await client.query(readingSettings);
-    await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-    // A snapshot's name is the server's own text; it can be no parameter here.
-    if (snapshot !== undefined) await client.query(`SET TRANSACTION SNAPSHOT ${client.escapeLiteral(snapshot)}`);
     return client;
   } catch (error) {
     await end(client);
@@ -72,16 +71,33 @@ async function readingSession(access: DatabaseAccess, database: string, snapshot
 }
 
 /** Two of them: one for each core of a small machine. */
-export async function readingSessions(
-  access: DatabaseAccess,
-  database: string,
-  snapshot?: string,
-): Promise<readonly [Client, Client]> {
-  const first = await readingSession(access, database, snapshot);
+export async function openSessions(access: DatabaseAccess, database: string): Promise<Pair> {
+  const opening = [openSession(access, database), openSession(access, database)] as const;
   try {
-    return [first, await readingSession(access, database, snapshot)];
+    return await all(opening);
   } catch (error) {
-    await end(first);
+    for (const each of opening) await each.then(end, () => undefined);
+    throw error;
+  }
+}
+
+/** From now on, sessions read what is committed now, or what an exported snapshot has. */
+export async function beginReading(sessions: Pair, snapshot?: string): Promise<void> {
+  for (const client of sessions) {
+    await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    // A snapshot's name is the server's own text; it can be no parameter here.
+    if (snapshot !== undefined) await client.query(`SET TRANSACTION SNAPSHOT ${client.escapeLiteral(snapshot)}`);
+  }
+}
+
+/** Opens sessions, and begins to read in an exported snapshot or in one of their own. */
+export async function readingSessions(access: DatabaseAccess, database: string, snapshot?: string): Promise<Pair> {
+  const sessions = await openSessions(access, database);
+  try {
+    await beginReading(sessions, snapshot);
+    return sessions;
+  } catch (error) {
+    await Promise.all(sessions.map(end));
     throw error;
   }
 }
@@ -93,15 +109,20 @@ export function tableKey(schema: string, name: string): string {
   return JSON.stringify([schema, name]);
 }
 
+/** What is known of a plain table's text. Undefined: it must be read. */
+export type KnownText = (client: Client, table: Relation) => Promise<TextHash | undefined>;
+
 /**
  * Fingerprints of all rows, sequences and large objects. The sessions share the work, as far as the limits let more
  * than one work at a time; they must see the same.
  * @param texts - of the plain tables, which are not read then
+ * @param known - gives what is known of one of them, which is not read as text then
  */
 export async function readContents(
   sessions: readonly [Client, ...Client[]],
   limits: Limits = { workers: 1 },
   texts?: Promise<TableTexts>,
+  known?: KnownText,
 ): Promise<Contents> {
   // It is awaited below, later than it may fail.
   texts?.catch(() => undefined);
@@ -124,7 +145,8 @@ export async function readContents(
       Object.assign(largeObjects, await readLargeObjects(client));
     }
     for (let table = unread.shift(); table !== undefined; table = unread.shift()) {
-      read.set(tableKey(...table.parts), await hashCopy(client, table.copy ?? "", budget));
+      const text = (await known?.(client, table)) ?? (await hashCopy(client, table.copy ?? "", budget));
+      read.set(tableKey(...table.parts), text);
     }
     for (let chunk = work.shift(); chunk !== undefined; chunk = work.shift()) {
       const sum = sums.get(chunk.relation.root);
@@ -180,7 +202,7 @@ const plainTable = `c.relkind = 'r' AND NOT c.relispartition
                      AND d.objid = c.oid AND d.deptype = 'e')`;
 
 /** Relations that hold rows, by the root that they add up under. */
-async function listRelations(client: Client): Promise<Map<string, Relation[]>> {
+export async function listRelations(client: Client): Promise<Map<string, Relation[]>> {
   const { rows } = await client.query<{
     name: string;
     parts: [string, string];

@@ -10,7 +10,7 @@ export { proveDatabase } from "./prove";
 export { checkDump } from "./check";
 export { cloneDatabase, discardClone, findClone, protectClone, proveClone } from "./clone";
 export { freezeWrites, thawWrites } from "./freeze";
-export { dropUnfinished, existingDatabases, temporaryDatabases } from "./leftovers";
+export { closedStaged, dropUnfinished, existingDatabases, temporaryDatabases } from "./leftovers";
 export { openAdmin } from "./admin";
 export { swapAll, type ServerSwap } from "./barrier";
 export {
@@ -18,6 +18,7 @@ export {
   deadlineProblem,
   serverSize,
   spaceProblem,
+  streamProblem,
   type DatabaseSpace,
   type ServerStorage,
 } from "./space";

@@ -6,6 +6,7 @@ import type { Readable } from "node:stream";
 import { escapeIdentifier as quoted, type Client } from "pg";
 import { from as copyFrom } from "pg-copy-streams";
 import { entriesSql, type Archive } from "./archive";
+import type { Loaded } from "./beside";
 import { Blocks, DamagedDump, endOfRows } from "./blocks";
 import { one } from "./connection";
 import type { Entry } from "./toc";
@@ -19,13 +20,16 @@ export async function loadData(
   archive: Archive,
   stream: Readable,
   deadline: Date,
-  loaded: (entry: Entry) => void,
+  loaded: (table: Loaded) => void,
 ): Promise<void> {
   const tables = new Map(archive.entries.filter(({ kind }) => kind === "TABLE DATA").map((each) => [each.id, each]));
   await client.query(
     "SET row_security = off; SET synchronous_commit = off; SET statement_timeout = 0; SET lc_monetary = 'C'",
   );
   const { encoding } = await one<{ encoding: string }>(client, "SELECT pg_catalog.getdatabaseencoding() AS encoding");
+  const sequences = archive.entries.filter(({ kind }) => kind === "SEQUENCE SET");
+  const sequencesSql = entriesSql(archive, sequences, deadline);
+  sequencesSql.catch(() => undefined);
   const blocks = new Blocks(false);
   let skip = archive.length;
   let destination: TableLoad | ObjectLoad | undefined;
@@ -43,20 +47,20 @@ export async function loadData(
         await destination?.write(event.bytes);
       } else if (destination instanceof TableLoad) {
         await destination.end(event.frames - 1);
-        loaded(destination.entry);
+        loaded(destination);
       }
     }
   }
   blocks.finish();
-  const sequences = archive.entries.filter(({ kind }) => kind === "SEQUENCE SET");
-  const sql = await entriesSql(archive, sequences, deadline);
+  const sql = await sequencesSql;
   if (sql !== "") await client.query(sql);
 }
 
 /** One table. Nothing is done for an empty one. */
-class TableLoad {
+class TableLoad implements Loaded {
   private copy: ReturnType<typeof copyFrom> | undefined;
   private failed: Promise<never> | undefined;
+  xid: string | undefined;
 
   constructor(
     private readonly client: Client,
@@ -84,16 +88,28 @@ class TableLoad {
     const { entry, encoding } = this;
     const target = /^COPY (.+) FROM stdin;\n$/s.exec(entry.copy)?.[1];
     if (target === undefined) throw new Error(`the dump loads ${entry.schema}.${entry.tag} by: ${entry.copy}`);
-    await this.client.query("BEGIN");
     // A partition whose rows may belong to another one after a restore is loaded through its root, with others.
     const alone = sameRelation(target, entry);
-    if (alone) await this.client.query(`TRUNCATE ONLY ${quoted(entry.schema)}.${quoted(entry.tag)}`);
+    if (alone) this.xid = await this.truncate();
+    else await this.client.query("BEGIN");
     const options = `${alone ? "FREEZE, " : ""}ENCODING '${encoding}'`;
     const copy = this.client.query(copyFrom(`COPY ${target} FROM STDIN WITH (${options})`));
     this.failed = new Promise<never>((_resolve, reject) => copy.once("error", reject));
     this.failed.catch(() => undefined);
     this.copy = copy;
     return copy;
+  }
+
+  /** @returns the transaction's id */
+  private async truncate(): Promise<string> {
+    const { schema, tag } = this.entry;
+    // One message: a dump may have thousands of tables.
+    const answers: unknown = await this.client.query(
+      `BEGIN; TRUNCATE ONLY ${quoted(schema)}.${quoted(tag)}; SELECT pg_catalog.pg_current_xact_id()::text AS xid`,
+    );
+    const xid = (answers as { rows: { xid: string }[] }[]).at(-1)?.rows[0]?.xid;
+    if (xid === undefined) throw new Error(`the server does not say in which transaction ${schema}.${tag} is loaded`);
+    return xid;
   }
 
   /** What the server says of the data comes as an event, at any time. */

@@ -16,8 +16,8 @@ export function mark(run: string): string {
  * @returns its OID
  */
 export async function createOwned(access: DatabaseAccess, name: string, like: DatabaseState): Promise<number> {
-  await dropOwned(access, name);
   return withConnection(access, access.target.adminDatabase, async (client) => {
+    await dropBy(client, access, name);
     await client.query(createDatabaseSql(name, like));
     await client.query(`COMMENT ON DATABASE ${quoted(name)} IS ${literal(mark(access.run))}`);
     await client.query(`REVOKE CONNECT, TEMPORARY ON DATABASE ${quoted(name)} FROM PUBLIC`);
@@ -28,8 +28,12 @@ export async function createOwned(access: DatabaseAccess, name: string, like: Da
 }
 
 /** Drops a database that this run has made and not finished. Does nothing when there is none of that name. */
-export async function dropOwned(access: DatabaseAccess, name: string): Promise<void> {
-  const mine = await withConnection(access, access.target.adminDatabase, (client) => isOwn(access, client, name));
+export function dropOwned(access: DatabaseAccess, name: string): Promise<void> {
+  return withConnection(access, access.target.adminDatabase, (client) => dropBy(client, access, name));
+}
+
+async function dropBy(client: Client, access: DatabaseAccess, name: string): Promise<void> {
+  const mine = await isOwn(access, client, name);
   if (mine === undefined) return;
   if (!mine) {
     throw new Error(
@@ -37,9 +41,7 @@ export async function dropOwned(access: DatabaseAccess, name: string): Promise<v
         "look at what it is, then rename or drop it, and start the pipeline again",
     );
   }
-  await withConnection(access, access.target.adminDatabase, (client) =>
-    client.query(`DROP DATABASE IF EXISTS ${quoted(name)} WITH (FORCE)`),
-  );
+  await client.query(`DROP DATABASE IF EXISTS ${quoted(name)} WITH (FORCE)`);
 }
 
 /** Undefined: there is no such database. */

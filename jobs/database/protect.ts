@@ -21,7 +21,7 @@ import { originHash, readOrigin, type Origin } from "./origin";
 import { databaseOid, serverObjects, serverVersion } from "./properties";
 import { readDumpedSchema, type SchemaObjects } from "./schema";
 import { exportSnapshot, type Snapshot } from "./snapshot";
-import { Budget, Throttle } from "./throttle";
+import { Throttle } from "./throttle";
 import type { DatabaseAccess, ProtectedDatabase, ProtectOptions } from "./types";
 
 interface Live {
@@ -172,7 +172,7 @@ async function store(
   const checksum = new Checksum(() => dumped, hashes.update);
   // Whoever reads gets the error; without a reader it must not end the process.
   checksum.on("error", () => undefined);
-  pipeline(archive.stream, new Throttle(new Budget(options.limits?.maxRate)), checksum, () => undefined);
+  pipeline(archive.stream, new Throttle(options.limits?.maxRate), checksum, () => undefined);
   const failed = once(checksum, "error").then(([error]) => Promise.reject(error as Error));
   failed.catch(() => undefined);
   const deadline = overdue(options.deadline);

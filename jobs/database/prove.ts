@@ -3,7 +3,8 @@ import { escapeIdentifier as quoted, escapeLiteral as literal, type Client } fro
 import { setTimeout as pause } from "node:timers/promises";
 import type { DatabaseFingerprint } from "../../run/facts";
 import { connect, end, one, remaining, saying } from "./connection";
-import { all, differences, readContents, readingSessions, sameRows, type Contents } from "./fingerprint";
+import { standing } from "./early";
+import { all, beginReading, differences, openSessions, readContents, sameRows, type Contents } from "./fingerprint";
 import { originOf, type Origin } from "./origin";
 import { mark } from "./owned";
 import { clientFolder } from "./program";
@@ -88,22 +89,26 @@ async function compare(
   const { deadline, staged } = options;
   const origin = originOf(options.protected);
   const expected = options.protected.fingerprint;
-  const folder = await clientFolder(options.protected.serverVersion, deadline);
-  const sessions = await readingSessions(access, staged.database);
+  const folder = clientFolder(options.protected.serverVersion, deadline);
+  folder.catch(() => undefined);
+  const sessions = await openSessions(access, staged.database);
   const everyone: Client[] = [...sessions];
   const timer = setTimeout(() => void Promise.all(everyone.map(end)), remaining(deadline, "prove the staged database"));
   try {
     const watcher = await connect(access, staged.database);
     everyone.push(watcher);
     const catalogs = await catalogMarker(watcher);
-    const schema = sha256(await comparison.schema(folder));
+    const schema = sha256(await comparison.schema(await folder));
     // Before the closing, so that the closing is the last write to what the seal covers.
     await applySharedProperties(admin, origin.shared, staged.oid);
     const { sealedAt, seal } = await close(admin, staged, everyone, deadline);
     if ((await catalogMarker(watcher)) !== catalogs) {
       throw new Error(`somebody changed the schema of ${staged.database} while it was proven`);
     }
-    const contents = await readContents(sessions, options.limits);
+    // Not before the last of the others is gone: a snapshot does not see what is committed after it.
+    await beginReading(sessions);
+    const known = staged.early && (await standing(watcher, staged.early));
+    const contents = await readContents(sessions, options.limits, undefined, known);
     const local = await localProperties(watcher, access.target.accept);
     const stale = await staleViews(watcher, expected, contents);
     await all(everyone.map(end));

@@ -6,6 +6,7 @@
 import { escapeIdentifier as quoted, escapeLiteral as literal, type Client } from "pg";
 import type { Readable } from "node:stream";
 import { entriesSql, writeList, type Archive } from "./archive";
+import { AfterData, type SecondWorker } from "./beside";
 import { programEnvironment, withConnection } from "./connection";
 import { userSchema } from "./fingerprint";
 import { loadData } from "./load";
@@ -19,8 +20,10 @@ export interface RestoreOptions {
   readonly into: string;
   /** The dump's whole stream. Without it, everything about objects is restored, and nothing of their contents. */
   readonly stream?: Readable;
-  /** How many connections work at the same time. */
+  /** How many connections work at the same time, the second worker's included. */
   readonly workers: number;
+  /** Works beside the loading, and still does when this is over. */
+  readonly second?: SecondWorker | undefined;
   readonly deadline: Date;
 }
 
@@ -85,8 +88,8 @@ export async function readGuide(client: Client): Promise<RestoreGuide> {
 
 /** Fills the database. On an error it is left as it is, for the caller to drop. */
 export async function restore(access: DatabaseAccess, guide: RestoreGuide, options: RestoreOptions): Promise<void> {
-  const { archive, into, deadline, stream, workers } = options;
-  const { schemas, rest, rights, last } = sort(archive.entries, stream === undefined);
+  const { archive, into, deadline, stream, second } = options;
+  const { schemas, objects, rest, rights, last } = sort(archive.entries, stream === undefined);
   const environment = await programEnvironment(access, into);
   const load = {
     ...environment,
@@ -103,95 +106,64 @@ export async function restore(access: DatabaseAccess, guide: RestoreGuide, optio
     environment: load,
     deadline,
   });
-  const fromHead = async (name: string, entries: readonly Entry[], args: string[]): Promise<void> => {
+  const fromHead = async (entries: readonly Entry[], args: string[]): Promise<void> => {
     if (entries.length === 0) return;
-    const list = await writeList(archive, name, entries);
+    const list = await writeList(archive, entries);
     await output(pgRestore([`--use-list=${list}`, ...args, archive.head]));
   };
 
-  await fromHead("schemas", schemas, []);
+  await fromHead(schemas, []);
+  // What is run last is made meanwhile.
+  const rightsSql = entriesSql(archive, rights, deadline);
+  rightsSql.catch(() => undefined);
+  const after = new AfterData(rest);
   const granted = await withConnection(access, into, async (client) => {
     await dropWhatIsNotThere(client, guide);
     await createExtensions(client, guide.extensions);
-    return grantCreate(client, guide);
+    const missing = await grantCreate(client, guide);
+    await fromHead(rest, ["--section=pre-data"]);
+    await fromHead(objects, []);
+    if (stream !== undefined) {
+      await second?.prepare(after, (entries) => fromHead(entries, []));
+      await loadData(client, archive, stream, deadline, (table) => {
+        after.loaded(table.entry);
+        second?.loaded(table);
+      });
+    }
+    return missing;
   });
-  await fromHead("rest", rest, ["--section=pre-data"]);
-  const indexes = new Indexes(rest, (entries) => fromHead("indexes", entries, []));
-  if (stream !== undefined) {
-    await withConnection(access, into, (client) =>
-      // A second worker builds the indexes of the tables that are loaded already.
-      loadData(client, archive, stream, deadline, workers > 1 ? indexes.loaded : () => undefined),
-    );
+  const jobs = `--jobs=${second === undefined ? options.workers : Math.max(1, options.workers - 1)}`;
+  if (second !== undefined) {
+    await after.build((entries) => fromHead(entries, [jobs]));
+    await second.stopBuilding();
+    second.readOn();
   }
-  await fromHead("rest", await indexes.rest(), [`--jobs=${workers}`]);
+  await fromHead(after.rest, [jobs]);
   await withConnection(access, into, async (client) => {
     await revokeCreate(client, granted);
-    const sql = asRoles(await entriesSql(archive, rights, deadline));
+    const sql = asRoles(await rightsSql);
     if (sql !== "") await client.query(sql);
   });
-  await fromHead("last", last, []);
-}
-
-/** Builds indexes of tables that are loaded, while others still are. */
-class Indexes {
-  /** What is not there yet, by its id: data, and everything that comes after it. */
-  private readonly pending: Map<number, Entry>;
-  /** Tables that are still without their data. */
-  private readonly empty: Set<number>;
-  private work: Promise<void> = Promise.resolve();
-
-  constructor(
-    entries: readonly Entry[],
-    private readonly build: (entries: readonly Entry[]) => Promise<void>,
-  ) {
-    const after = new Set(entries.filter(({ section }) => section === "post-data").map(({ id }) => id));
-    // A comment is in no section; it comes after what it is about.
-    const isAfter = ({ id, section, needs }: Entry): boolean =>
-      after.has(id) || (section === "none" && needs.some((need) => after.has(need)));
-    this.pending = new Map(entries.filter(isAfter).map((each) => [each.id, each]));
-    this.empty = new Set(entries.filter(({ kind }) => kind === "TABLE DATA").flatMap(({ needs }) => needs));
-  }
-
-  /** The data of this entry is in its table. */
-  readonly loaded = (data: Entry): void => {
-    for (const table of data.needs) this.empty.delete(table);
-    // One after the other; each takes what has become possible until its turn.
-    this.work = this.work.then(() => this.buildPossible());
-    this.work.catch(() => undefined);
-  };
-
-  /** Waits for what was begun. @returns what remains to be restored */
-  async rest(): Promise<readonly Entry[]> {
-    await this.work;
-    return [...this.pending.values()];
-  }
-
-  private async buildPossible(): Promise<void> {
-    const possible = [...this.pending.values()].filter(
-      ({ kind, needs }) =>
-        // The constraints of this kind are keys; what refers to other tables waits until all are loaded.
-        (kind === "INDEX" || kind === "CONSTRAINT") &&
-        needs.every((need) => !this.pending.has(need) && !this.empty.has(need)),
-    );
-    if (possible.length === 0) return;
-    await this.build(possible);
-    for (const { id } of possible) this.pending.delete(id);
-  }
+  await fromHead(last, []);
 }
 
 /** The parts of the table of contents, each in its own order. */
 export function sort(
   entries: readonly Entry[],
   schemaOnly: boolean,
-): Record<"schemas" | "rest" | "rights" | "last", Entry[]> {
+): Record<"schemas" | "objects" | "rest" | "rights" | "last", Entry[]> {
   const wanted = entries.filter((entry) => !kinds.extensionComment(entry) && !(schemaOnly && kinds.largeObject(entry)));
   const lastOnes = new Set(wanted.filter(kinds.last).map(({ id }) => id));
   // A comment comes after what it is about.
   const isLast = ({ id, section, needs }: Entry): boolean =>
     lastOnes.has(id) || (section === "none" && needs.some((need) => lastOnes.has(need)));
-  const special = (entry: Entry): boolean => kinds.schema(entry) || kinds.acl(entry) || isLast(entry);
+  // Empty ones: to 16 they are made with the definitions, from 17 on with the data, which is loaded another way.
+  const isObject = (entry: Entry): boolean => kinds.largeObject(entry) && !kinds.acl(entry) && entry.kind !== "BLOBS";
+  const special = (entry: Entry): boolean =>
+    kinds.schema(entry) || kinds.acl(entry) || isObject(entry) || isLast(entry);
   return {
     schemas: wanted.filter(kinds.schema),
+    objects: wanted.filter(isObject),
     rest: wanted.filter((entry) => !special(entry)),
     rights: wanted.filter(kinds.acl),
     // What a schema alone has no need of: contents of materialized views.

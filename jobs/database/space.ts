@@ -68,6 +68,20 @@ export function spaceProblem(needs: readonly DatabaseSpace[], { free, allocated 
   );
 }
 
+/**
+ * Why a database's dump may not fit into one stream of the vault. Undefined: it will. A dump is mostly half as large as
+ * its database, for it has no indexes; but it may be larger, for it is not compressed.
+ * @param size - of the database, in bytes
+ * @param longest - stream that the engine stores, in bytes
+ */
+export function streamProblem(size: number, longest: number): string | undefined {
+  if (size <= longest) return undefined;
+  return (
+    `the database has ${gigabytes(size)} GB, and the engine stores dumps of up to ${gigabytes(longest)} GB; one that ` +
+    "turns out longer fails after hours, before the deploy; choose another engine, or split the database"
+  );
+}
+
 function gigabytes(bytes: number): string {
   return (bytes / 1e9).toFixed(1);
 }

@@ -1,27 +1,30 @@
 /** Stages a database: restores the recovery point beside the live database, where a healing will find it. */
 import { pipeline } from "node:stream";
 import { finished } from "node:stream/promises";
-import { DatabaseError } from "pg";
+import { DatabaseError, type Client } from "pg";
 import { evidenceDatabase, stagedDatabase } from "../../run/ids";
 import { analyze } from "./analyze";
-import { openArchive } from "./archive";
+import { openArchive, type Archive } from "./archive";
 import { DamagedDump } from "./blocks";
 import { Checksum, type Sum } from "./checksum";
-import { remaining, saying, withConnection } from "./connection";
+import { SecondWorker } from "./beside";
+import { end, remaining, saying, withConnection } from "./connection";
+import type { EarlyRows } from "./early";
+import { all, openSession } from "./fingerprint";
 import { createOwned, dropOwned } from "./owned";
 import { clientFolder } from "./program";
 import { originOf } from "./origin";
 import { databaseOid } from "./properties";
 import { restore, type RestoreGuide } from "./restore";
 import { Throttle } from "./throttle";
-import type { DatabaseAccess, ProtectedDatabase, StagedDatabase, StageOptions } from "./types";
+import type { DatabaseAccess, FreshlyStaged, ProtectedDatabase, StageOptions } from "./types";
 
 /**
  * Restores the dump, as the vault gives it back, into a new database beside the live one. The stream's length and
  * sha256 are verified before pg_restore hears its end. What an interrupted attempt of this run has left is dropped
  * first; when this fails, nothing of it is left.
  */
-export function stageDatabase(access: DatabaseAccess, options: StageOptions): Promise<StagedDatabase> {
+export function stageDatabase(access: DatabaseAccess, options: StageOptions): Promise<FreshlyStaged> {
   return saying(access, "stage", async () => {
     await checkLive(access, options.protected);
     return stageAs(access, stagedDatabase(access.target.database, access.run), options);
@@ -29,23 +32,42 @@ export function stageDatabase(access: DatabaseAccess, options: StageOptions): Pr
 }
 
 /** Stages under a name of one's own. */
-export async function stageAs(
-  access: DatabaseAccess,
-  database: string,
-  options: StageOptions,
-): Promise<StagedDatabase> {
+export async function stageAs(access: DatabaseAccess, database: string, options: StageOptions): Promise<FreshlyStaged> {
   const { guide, shared } = originOf(options.protected);
-  const folder = await clientFolder(options.protected.serverVersion, options.deadline);
-  const oid = await createOwned(access, database, shared.state);
+  // The vault begins to send while the database is made.
+  const opening = openRecoveryPoint(options);
+  opening.catch(() => undefined);
+  let oid: number;
   try {
-    await fill(access, database, folder, guide, options);
-    return { database, oid };
+    oid = await createOwned(access, database, shared.state);
+  } catch (error) {
+    void opening.then(({ archive }) => archive.close()).catch(() => undefined);
+    throw error;
+  }
+  try {
+    const point = await opening;
+    try {
+      return { database, oid, early: await fill(access, database, guide, point, options) };
+    } finally {
+      await point.archive.close();
+    }
   } catch (error) {
     await dropOwned(access, database).catch((dropError: unknown) =>
       access.log(`the database ${database} could not be dropped: ${(dropError as Error).message}`),
     );
     throw error;
   }
+}
+
+interface RecoveryPoint {
+  readonly checksum: Checksum;
+  readonly archive: Archive;
+}
+
+async function openRecoveryPoint(options: StageOptions): Promise<RecoveryPoint> {
+  const folder = await clientFolder(options.protected.serverVersion, options.deadline);
+  const checksum = await openVerified(options);
+  return { checksum, archive: await openArchive(checksum, folder) };
 }
 
 /**
@@ -72,26 +94,37 @@ function checkLive(access: DatabaseAccess, protectedDatabase: ProtectedDatabase)
 async function fill(
   access: DatabaseAccess,
   database: string,
-  folder: string,
   guide: RestoreGuide,
+  { checksum, archive }: RecoveryPoint,
   options: StageOptions,
-): Promise<void> {
+): Promise<EarlyRows | undefined> {
   const { deadline } = options;
   const workers = options.limits?.workers ?? 1;
-  const checksum = await openVerified(options);
-  const archive = await openArchive(checksum, folder);
+  const sessions: Client[] = [];
+  const timer = setTimeout(() => void Promise.all(sessions.map(end)), remaining(deadline, "restore the database"));
+  const session = async (): Promise<Client> => {
+    const client = await openSession(access, database);
+    sessions.push(client);
+    return client;
+  };
   try {
+    // Where a rate bounds it, reading back early saves no time: everything has to go through, once at a time.
+    const readsBack = options.limits?.maxRate === undefined;
+    const second = workers > 1 ? new SecondWorker(await session(), readsBack) : undefined;
     access.log(
       `$ ... | pg_restore --exit-on-error --dbname=${database}   # schemas, extensions, tables, data, indexes, rights`,
     );
-    await restore(access, guide, {
-      archive,
-      into: database,
-      stream: archive.stream,
-      workers,
-      deadline,
-    });
+    await restore(access, guide, { archive, into: database, stream: archive.stream, workers, second, deadline });
     if (checksum.sum === undefined) throw new Error("the recovery point's stream was not read to its end");
+    if (second === undefined) await analyze(access, database, workers, new Set());
+    else {
+      const others = async (): Promise<void> => {
+        await analyze(access, database, workers - 1, second.analyzed);
+        if (second.hasUnread) await second.help(await session());
+      };
+      await all([second.finish(), others()]);
+    }
+    return second?.early;
   } catch (error) {
     // Whether it is what was stored is known at its end, and says more than where it could not be understood.
     if (blamesData(error)) {
@@ -100,9 +133,9 @@ async function fill(
     }
     throw error;
   } finally {
-    await archive.close();
+    clearTimeout(timer);
+    await Promise.all(sessions.map(end));
   }
-  await analyze(access, database, workers);
 }
 
 /** Whether the data itself is wrong: as a dump, for its types (class 22), or for its constraints (class 23). */

@@ -3,6 +3,7 @@ import type { DatabaseProtected, UndoneTable } from "../../run/facts";
 import type { RunId } from "../../run/ids";
 import type { DatabaseTarget, Plan, Pooler } from "../../run/plan";
 import type { Readable } from "node:stream";
+import type { EarlyRows } from "./early";
 
 /** A user of the server, as the master's secret has it. */
 export interface Credentials {
@@ -78,11 +79,18 @@ export interface StagedDatabase {
   readonly oid: number;
 }
 
+/** A database that was staged a moment ago, by this very process. */
+export interface FreshlyStaged extends StagedDatabase {
+  /** What was read of it while it was restored. */
+  readonly early?: EarlyRows | undefined;
+}
+
 export interface ProveOptions {
   readonly deadline: Date;
   readonly limits?: Limits;
   readonly protected: ProtectedDatabase;
-  readonly staged: StagedDatabase;
+  /** Without what was read early, everything is read. */
+  readonly staged: FreshlyStaged;
 }
 
 /** What a proof says. */

@@ -10,15 +10,14 @@ import type { Job } from "../job";
 import { type Deadline, type Pause, until } from "../time";
 import type { BackupEngine, Machine, StartedBackup, Tags } from "./engine";
 import { runTag } from "./tags";
+import { longestUpload, upload } from "./upload";
 
 /** Between the ids of the snapshots that are one recovery point: one of each volume, all of one moment. */
 const separator = ",";
 
-/** Part size of the upload. S3 takes 10,000 parts: dumps up to 156 GiB; two parts are in memory at a time. */
-const partBytes = 16 * 1024 * 1024;
-
 export class AwsEngine implements BackupEngine {
   readonly name = "aws";
+  readonly longestStream = longestUpload;
 
   constructor(private readonly job: Pick<Job, "clients" | "log" | "plan" | "run">) {}
 
@@ -199,26 +198,16 @@ export class AwsEngine implements BackupEngine {
   }
 
   /**
-   * A multipart upload becomes an object only when it is completed, so a stream that fails leaves none. Each attempt
-   * has a key of its own; the fact names the one that counts.
+   * Each attempt has a key of its own; the fact names the one that counts.
    */
   async storeStream(name: string, dump: Readable, tags: Tags): Promise<{ recoveryPoint: string }> {
-    const { Upload } = await import("@aws-sdk/lib-storage");
     const key = `${this.vaultPrefix(name)}${randomUUID()}`;
-    const upload = new Upload({
-      client: await this.job.clients.s3(),
-      params: {
-        Bucket: this.job.plan.store.bucket,
-        Key: key,
-        Body: dump,
-        ContentType: "application/octet-stream",
-        Metadata: Object.fromEntries(Object.entries(tags).map(([tag, value]) => [tag.replace(":", "-"), value])),
-      },
-      partSize: partBytes,
-      queueSize: 2,
-      leavePartsOnError: false,
-    });
-    await upload.done();
+    const to = {
+      Bucket: this.job.plan.store.bucket,
+      Key: key,
+      Metadata: Object.fromEntries(Object.entries(tags).map(([tag, value]) => [tag.replace(":", "-"), value])),
+    };
+    await upload(await this.job.clients.s3(), to, dump);
     return { recoveryPoint: key };
   }
 

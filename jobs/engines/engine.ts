@@ -29,6 +29,8 @@ export interface StartedBackup {
 
 export interface BackupEngine {
   readonly name: string;
+  /** The longest stream that can be stored, in bytes. Absent: nobody will reach the end. */
+  readonly longestStream?: number;
 
   /** Starts the backup of an instance's protected volumes, all of one moment, in the background. */
   backupInstance(machine: Machine, tags: Tags): Promise<StartedBackup>;

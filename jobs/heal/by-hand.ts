@@ -7,22 +7,28 @@ export function byHand({ context, facts }: Pick<Healing, "context" | "facts">): 
   const { plan, run } = context.job;
   return [
     "nothing was deleted. What there is, and what remains to be done by hand:",
-    ...plan.targets.flatMap((target) => lineOf(target, facts.targets[target.id] ?? {})),
+    ...plan.targets.flatMap((target) => lineOf(target, facts)),
     ...thawLines(plan, facts),
     `  when the environment is well: \`protected-pipeline resolve ${run}\` gives the lease back`,
   ];
 }
 
-function lineOf(target: Plan["targets"][number], facts: TargetFacts): string[] {
-  const line = target.kind === "database" ? databaseLine(target, facts) : instanceLine(target, facts);
+function lineOf(target: Plan["targets"][number], { targets, fenced }: RunFacts): string[] {
+  const facts = targets[target.id] ?? {};
+  const line =
+    target.kind === "database" ? databaseLine(target, facts, fenced !== undefined) : instanceLine(target, facts);
   return line === undefined ? [] : [`  ${target.id}: ${line}`];
 }
 
-function databaseLine(target: DatabaseTarget, { protected: made, staged, restored, cutOver }: TargetFacts) {
+function databaseLine(
+  target: DatabaseTarget,
+  { protected: made, staged, restored, cutOver }: TargetFacts,
+  fenced: boolean,
+): string | undefined {
   if (cutOver?.kind === "database") return `is cut over; the failed one is kept as ${cutOver.evidence}`;
   const closed =
-    `"${target.database}" is closed to connections (ALTER DATABASE ... ALLOW_CONNECTIONS true opens it); its state ` +
-    `before the deploy is `;
+    `"${target.database}" ${fenced ? "is" : "may be"} closed to connections ` +
+    `(ALTER DATABASE ... ALLOW_CONNECTIONS true opens it); its state before the deploy is `;
   const standby = staged?.kind === "database" ? staged : restored;
   if (standby !== undefined) return `${closed}proven and sealed as "${standby.database}" (OID ${standby.oid})`;
   return made?.kind === "database" ? `${closed}recovery point ${made.recoveryPoint}, not restored yet` : undefined;

@@ -1,7 +1,7 @@
 /** The databases' part of a healing. */
 import type { CutOver, Restored, UndoneTable } from "../../run/facts";
 import type { DatabaseTarget, Plan } from "../../run/plan";
-import { proveDatabase, stageDatabase, swapAll } from "../database";
+import { closedStaged, proveDatabase, stageDatabase, swapAll } from "../database";
 import { Failure } from "../failure";
 import { accessTo, databasesOf, forEach } from "../job";
 import { duration } from "../log";
@@ -28,17 +28,16 @@ async function restoreOne({ context, facts, deadline }: Healing, target: Databas
   if (made?.kind !== "database") throw new Failure(`the protection of database ${target.id} is not complete`);
   const access = accessTo(job, target);
   const started = Date.now();
-  const staged = await stageDatabase(access, {
-    deadline: deadline.at,
-    protected: made,
-    dump: () => engine.openStream(made.recoveryPoint),
-    limits: limitsOf(job.plan),
-  });
   const limits = limitsOf(job.plan);
+  const dump = () => engine.openStream(made.recoveryPoint);
+  const staged =
+    (await closedStaged(access)) ??
+    (await stageDatabase(access, { deadline: deadline.at, protected: made, dump, limits }));
   const proof = await proveDatabase(access, { deadline: deadline.at, protected: made, staged, limits });
   const milliseconds = Date.now() - started;
   job.log.for(target.id)(`restored as ${staged.database} in ${duration(milliseconds)}: ${proof.compared}`);
-  const fact: Restored = { at: now(), ...staged, ...proof, milliseconds };
+  const { database, oid } = staged;
+  const fact: Restored = { at: now(), database, oid, ...proof, milliseconds };
   await job.store.writeTarget(job.run, target.id, "restored", fact);
 }
 

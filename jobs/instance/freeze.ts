@@ -1,6 +1,8 @@
 /**
  * The freeze around the moment of an instance's backup. What the owner froze must be thawed once, whatever becomes of
- * the job: so the instance thaws by itself after a time. Whoever removes the mark thaws, and a mark is removed once.
+ * the job: so the instance thaws by itself after a time. The mark says that there is a freeze, and keeps a second one
+ * out until it is thawed; in it lies the freeze's own ticket. Whoever removes the ticket thaws, and a ticket is removed
+ * once: the clock of an earlier freeze knows another one, and does nothing.
  */
 import type { InstanceTarget } from "../../run/plan";
 import type { RunId } from "../../run/ids";
@@ -18,18 +20,22 @@ function markOf(run: RunId, folder: string): string {
 
 const freezeScript = `
 mark=$1 seconds=$2 freeze=$3 thaw=$4
-mkdir "$mark" || exit ${freezeCodes.frozenAlready}
-mark=$mark seconds=$seconds thaw=$thaw setsid nohup bash -c \\
-  'sleep "$seconds"; rmdir "$mark" 2>/dev/null && eval "$thaw"' < /dev/null > /dev/null 2>&1 &
+mkdir "$mark" && ticket=$(mktemp -d "$mark/XXXXXXXXXX") || exit ${freezeCodes.frozenAlready}
+mark=$mark ticket=$ticket seconds=$seconds thaw=$thaw setsid nohup bash -c \\
+  'sleep "$seconds"; rmdir "$ticket" 2>/dev/null || exit 0; bash -c "$thaw"; rmdir "$mark"' \\
+  < /dev/null > /dev/null 2>&1 &
 bash -c "$freeze" && exit 0
-rmdir "$mark" 2>/dev/null && bash -c "$thaw"
+rmdir "$ticket" 2>/dev/null && { bash -c "$thaw"; rmdir "$mark"; }
 exit ${freezeCodes.freezeFailed}
 `;
 
 const thawScript = `
 mark=$1 thaw=$2
-rmdir "$mark" 2>/dev/null || { echo "it had thawed by itself before" >&2; exit ${freezeCodes.thawedBefore}; }
-bash -c "$thaw" || exit ${freezeCodes.thawFailed}
+rmdir "$mark"/* 2>/dev/null || { echo "it had thawed by itself before" >&2; exit ${freezeCodes.thawedBefore}; }
+bash -c "$thaw"
+thawed=$?
+rmdir "$mark"
+[ "$thawed" = 0 ] || exit ${freezeCodes.thawFailed}
 `;
 
 /** The command that freezes, and starts the clock of the thaw. */

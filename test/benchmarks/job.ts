@@ -96,7 +96,8 @@ async function stage(request: Request, seconds: () => number): Promise<Partial<A
     staged,
     limits: request.limits,
   });
-  return { staged, proven, staging };
+  const { database, oid } = staged;
+  return { staged: { database, oid }, proven, staging };
 }
 
 function deadline(): Date {

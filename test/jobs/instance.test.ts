@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import {
   chmodSync,
   existsSync,
@@ -188,6 +189,37 @@ describe("a freeze", () => {
     const over = async (): Promise<true | undefined> => existsSync(join(folder, "later")) || undefined;
     await until("the later clock", deadlineIn(60), pause, over);
     assert.equal(log(), "frozen\nthawed\n");
+  });
+
+  it("is not ended by the clock of an earlier one of the same run", async () => {
+    const earlier = { ...hooks(1.5), thaw: `echo thawed early >> ${folder}/log` };
+    assert.equal(shell(freezeCommand(earlier, run, folder)).status, 0);
+    assert.equal(shell(thawCommand(hooks(60), run, folder)).status, 0);
+    assert.equal(shell(freezeCommand(hooks(60), run, folder)).status, 0);
+    // Its clock was started after the earlier one's, and ends later.
+    const clock = { freeze: "true", thaw: `touch ${folder}/later`, thawSeconds: 2 };
+    const another = runId("2b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed");
+    assert.equal(shell(freezeCommand(clock, another, folder)).status, 0);
+    const over = async (): Promise<true | undefined> => existsSync(join(folder, "later")) || undefined;
+    await until("the later clock", deadlineIn(60), pause, over);
+    assert.equal(log(), "frozen\nthawed\nfrozen\n");
+    assert.equal(shell(thawCommand(hooks(60), run, folder)).status, 0);
+    assert.equal(log(), "frozen\nthawed\nfrozen\nthawed\n");
+  });
+
+  it("keeps another one out until its thaw is over", async () => {
+    const slow = { ...hooks(60), thaw: `touch ${folder}/thawing; while [ ! -e ${folder}/go ]; do sleep 0.02; done` };
+    assert.equal(shell(freezeCommand(slow, run, folder)).status, 0);
+    const thaw = spawn("sh", ["-c", thawCommand(slow, run, folder)]);
+    const ended = once(thaw, "close");
+    const thawing = async (): Promise<true | undefined> => existsSync(join(folder, "thawing")) || undefined;
+    await until("the thaw", deadlineIn(60), pause, thawing);
+    const meanwhile = shell(freezeCommand(slow, run, folder));
+    writeFileSync(join(folder, "go"), "");
+    assert.equal(meanwhile.status, freezeCodes.frozenAlready);
+    assert.deepEqual(await ended, [0, null]);
+    assert.equal(shell(freezeCommand(hooks(60), run, folder)).status, 0);
+    assert.equal(shell(thawCommand(hooks(60), run, folder)).status, 0);
   });
 
   it("ends by itself when nobody thaws, and the thaw that comes too late says so", async () => {

@@ -4,11 +4,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CloudWatchClient, PutMetricAlarmCommand, SetAlarmStateCommand } from "@aws-sdk/client-cloudwatch";
 import { DescribeVolumesCommand } from "@aws-sdk/client-ec2";
-import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
+import { CreateBucketCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { type Emulator, startEmulator } from "../../emulator/emulator";
 import { guard } from "../../jobs/guard/guard";
 import { protect } from "../../jobs/protect";
 import { rescue } from "../../jobs/rescue";
+import { spaceProblems } from "../../jobs/space";
 import { wait } from "../../jobs/wait";
 import { evidenceDatabase, stagedDatabase } from "../../run/ids";
 import type { DatabaseTarget, InstanceTarget, Plan } from "../../run/plan";
@@ -369,6 +370,145 @@ describe("a run over several targets", () => {
     assert.equal(await stateOf(clone), "good");
   });
 
+  /** One of each kind, two of them on one server. */
+  const mixed = (): [DatabaseTarget, DatabaseTarget, DatabaseTarget] => [
+    database("first", 0, "shop", { stage: "clone" }),
+    database("second", 0, "workshop", { stage: "on-failure" }),
+    database("third", 1, "shop"),
+  ];
+  const bothOnOneServer = (stage: DatabaseTarget["stage"]): [DatabaseTarget, DatabaseTarget] => [
+    database("first", 0, "shop", { stage }),
+    database("second", 0, "workshop", { stage }),
+  ];
+  /** The transactions that have written the rows of databases that are live. */
+  const exchangesOn = (server: TestServer, databases: readonly string[]) =>
+    server.sql(`SELECT DISTINCT xmin FROM pg_database WHERE datname IN ('${databases.join("', '")}')`, "postgres");
+
+  const several = {
+    "one of which is staged before, one cloned, one restored on failure,": mixed,
+    "both clones, on one server": () => bothOnOneServer("clone"),
+    "both restored on failure, on one server": () => bothOnOneServer("on-failure"),
+  };
+  for (const [what, targets] of Object.entries(several)) {
+    it(`with databases ${what} is healed whole, those of one server in one transaction`, async () => {
+      const all = targets();
+      plan(all);
+      await upToTicket();
+      const staged = all.filter(({ stage }) => stage !== "on-failure").map(({ database: name }) => name);
+      const there = [...(await names(servers[0])), ...(await names(servers[1]))].filter((name) =>
+        /_staged_/.test(name),
+      );
+      assert.deepEqual(there, staged.map((name) => stagedDatabase(name, run)).sort());
+      world.deploys(breaksAll(all));
+      assert.equal(await guard(world.build("guard:1", "guard"), environment), 3, world.lines.join("\n"));
+      assert.deepEqual(new Set(await Promise.all(all.map(stateOf))), new Set(["good"]));
+      const { targets: facts, verdict } = await world.facts();
+      assert.ok(all.every(({ id }) => facts[id]?.cutOver !== undefined));
+      assert.equal((await exchangesOn(servers[0], ["shop", "workshop"])).length, 1);
+      assert.deepEqual(new Set(verdict?.undone?.map(({ target }) => target)), new Set(all.map(({ id }) => id)));
+      const failed = all.map(({ database: name }) => evidenceDatabase(name, run));
+      const kept = [...(await names(servers[0])), ...(await names(servers[1]))].filter((name) => /_failed_/.test(name));
+      assert.deepEqual(kept.sort(), failed.sort());
+    });
+  }
+
+  /** What a healing has done to the live databases: nothing. */
+  async function nothingIsExchanged(all: readonly DatabaseTarget[]): Promise<void> {
+    const { targets } = await world.facts();
+    assert.deepEqual(
+      all.map(({ id }) => targets[id]?.cutOver),
+      all.map(() => undefined),
+    );
+    for (const server of servers) {
+      assert.ok((await names(server)).every((name) => !/_failed_/.test(name)));
+    }
+    for (const { id } of all)
+      assert.ok(
+        world.lines.some((line) => line.startsWith(`  ${id}: `)),
+        id,
+      );
+  }
+
+  it("exchanges nothing, and closes nothing, when one of the databases cannot be restored any more", async () => {
+    const all = [...bothOnOneServer("on-failure"), database("third", 1, "shop")];
+    plan(all);
+    await upToTicket();
+    const made = (await world.facts()).targets["second"]?.protected;
+    const Key = made?.kind === "database" ? made.recoveryPoint : "";
+    // The vault loses it after it was proven.
+    await client(emulator, S3Client).send(new PutObjectCommand({ Bucket: "store", Key, Body: "lost" }));
+    world.deploys(breaksAll(all));
+    assert.equal(await guard(world.build("guard:1", "guard"), environment), 4);
+    const { verdict } = await world.facts();
+    assert.match(verdict?.reason ?? "", /the healing failed while fencing: .*workshop/);
+    assert.ok(world.lines.some((line) => line.startsWith(`  second: "workshop" may be closed to connections`)));
+    await nothingIsExchanged(all);
+    // The live databases are as the deploy has left them, and open.
+    assert.deepEqual(await Promise.all(all.map(stateOf)), ["bad", "bad", "bad"]);
+    assert.ok(!(await names(servers[0])).includes(stagedDatabase("workshop", run)));
+  });
+
+  it("exchanges nothing of any server when one clone is not as it was proven", async () => {
+    const all = mixed();
+    plan(all, { deadlines: { ...world.plan.deadlines, protectSeconds: 120, waitSeconds: 120, healSeconds: 20 } });
+    await upToTicket();
+    world.deploys(() => {
+      const staged = stagedDatabase("shop", run);
+      void servers[0].sql(`ALTER DATABASE "${staged}" ALLOW_CONNECTIONS true`, "postgres").then(breaksAll(all));
+    });
+    assert.equal(await guard(world.build("guard:1", "guard"), environment), 4);
+    assert.match((await world.facts()).verdict?.reason ?? "", /seal of the staged database shop_staged_1b9d6bcd/);
+    await nothingIsExchanged(all);
+    for (const { database: name, host } of all) {
+      const server = servers.find(({ address }) => address === host);
+      await server?.sql(`ALTER DATABASE "${name}" ALLOW_CONNECTIONS true`, "postgres");
+    }
+  });
+
+  it("is finished by another healer when the one before was lost between two restores, and none is done twice", async () => {
+    const all = bothOnOneServer("on-failure");
+    plan(all, { limits: { parallelTargets: 1, stageWorkers: 1 } });
+    await upToTicket();
+    world.deploys(breaksAll(all));
+    const create = world.objects.create.bind(world.objects);
+    world.objects.create = (key, body) =>
+      /(second\/restored|verdict)\.json$/.test(key) ? Promise.reject(new Error("lost")) : create(key, body);
+    await assert.rejects(guard(world.build("guard:1", "guard"), environment), /lost/);
+    world.objects.create = create;
+    world.end("guard:1", "FAULT");
+    const before = (await world.facts()).targets;
+    assert.deepEqual([before["first"]?.restored !== undefined, before["second"]?.restored], [true, undefined]);
+    assert.equal(await rescue(world.build("rescue:1", "rescue"), environment), 0, world.lines.join("\n"));
+    const { targets, verdict } = await world.facts();
+    assert.equal(verdict?.verdict, "healed");
+    assert.deepEqual(targets["first"]?.restored, before["first"]?.restored);
+    assert.deepEqual(await Promise.all(all.map(stateOf)), ["good", "good"]);
+  });
+
+  it("whose second clone cannot be made leaves the live databases open, and Rescue removes the first", async () => {
+    const all = bothOnOneServer("clone");
+    plan(all);
+    // A session of the service's own, which its master may not end.
+    const busy = servers[0].cluster.administer("SELECT pg_sleep(60)", "workshop").catch(() => undefined);
+    await assert.rejects(
+      protect(world.build("protect:1", "protect"), environment),
+      /cannot clone the database workshop .*in use by/,
+    );
+    await servers[0].cluster.administer(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'",
+    );
+    await busy;
+    for (const target of all) {
+      const query = "UPDATE item SET state = 'written'";
+      await servers[0].sql(query, target.database);
+    }
+    world.end("protect:1", "FAILED");
+    world.execution = "Failed";
+    assert.equal(await rescue(world.build("rescue:1", "rescue"), environment), 0);
+    assert.equal((await world.facts()).verdict?.verdict, "not-deployed");
+    assert.deepEqual(await names(servers[0]), ["shop", "workshop"]);
+  });
+
   it("that freezes writes allows them again when the deploy is healthy, and when a run ends before its deploy", async () => {
     const target = database("first", 0, "shop");
     plan([target], { writes: "freeze" });
@@ -425,6 +565,19 @@ describe("a run over several targets", () => {
     world.objects.objects.clear();
     plan([{ ...unknown, accept: ["space-unknown"] }]);
     assert.equal(await protect(world.build("protect:3", "protect"), environment), 0);
+  });
+
+  it("is stopped before anything is done where a database may be longer than the engine's streams, unless its owner accepts it", async () => {
+    const target = database("first", 1, "shop", { stage: "on-failure" });
+    plan([target]);
+    const problems = (longestStream?: number, plans = world.plan) =>
+      spaceProblems({ ...world.build("protect:1", "protect"), run, plan: plans }, { longestStream });
+    const [problem, ...more] = await problems(1e6);
+    assert.match(problem ?? "", /^first: the database has 0\.0 GB, .* dumps of up to 0\.0 GB.*accept "dump-too-large"/);
+    assert.deepEqual([more, await problems(1e12), await problems()], [[], [], []]);
+    const accepting = { ...world.plan, targets: [{ ...target, accept: ["dump-too-large"] }] };
+    assert.deepEqual(await problems(1e6, accepting), []);
+    assert.match(world.lines.join("\n"), /note: accepted \(dump-too-large\): first: /);
   });
 
   it("is stopped before its deploy when the last run shows that a deadline will not hold", async () => {

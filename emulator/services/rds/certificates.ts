@@ -45,7 +45,7 @@ export class CertificateAuthority {
     const certificate = this.sign(names[0].slice(0, 64), publicKey, [
       extension(oids.basicConstraints, true, sequence()),
       extension(oids.extendedKeyUsage, false, sequence(objectIdentifier(oids.serverAuth))),
-      extension(oids.subjectAltName, false, sequence(...names.map(alternativeName))),
+      extension(oids.subjectAltName, false, sequence(...names.flatMap(alternativeNames))),
       extension(oids.subjectKeyIdentifier, false, encode(0x04, keyIdentifier(publicKey))),
       extension(oids.authorityKeyIdentifier, false, sequence(encode(0x80, keyIdentifier(this.keys.publicKey)))),
     ]);
@@ -123,9 +123,11 @@ function extension(oid: string, critical: boolean, value: Buffer): Buffer {
   return sequence(objectIdentifier(oid), ...(critical ? [boolean(true)] : []), encode(0x04, value));
 }
 
-function alternativeName(name: string): Buffer {
-  if (net.isIPv4(name)) return encode(0x87, Buffer.from(name.split(".").map(Number)));
-  return encode(0x82, Buffer.from(name));
+/** An address is written as a name too: libpq looks for addresses in certificates from 15 on; before, for names alone. */
+function alternativeNames(name: string): Buffer[] {
+  const asName = encode(0x82, Buffer.from(name));
+  if (!net.isIPv4(name)) return [asName];
+  return [encode(0x87, Buffer.from(name.split(".").map(Number))), asName];
 }
 
 function keyIdentifier(key: KeyObject): Buffer {

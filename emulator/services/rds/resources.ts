@@ -31,11 +31,12 @@ const instance: ResourceDefinition = {
     dbSubnetGroupName: { fixed: "ModifyDBInstance.DBSubnetGroupName" },
     vpcSecurityGroupIds: {},
     port: { fixed: "ModifyDBInstance.DBPortNumber" },
-    publiclyAccessible: {},
+    // With the provider's defaults: no longer given, they go back to them. Those without one keep their last value.
+    publiclyAccessible: { default: false },
     multiAz: {},
     backupRetentionPeriod: {},
-    autoMinorVersionUpgrade: {},
-    copyTagsToSnapshot: {},
+    autoMinorVersionUpgrade: { default: true },
+    copyTagsToSnapshot: { default: false },
     deletionProtection: {},
     applyImmediately: {},
     skipFinalSnapshot: {},
@@ -82,6 +83,8 @@ const instance: ResourceDefinition = {
         DBInstanceIdentifier: identifier,
         ApplyImmediately: flag(news, "applyImmediately"),
         ...changeable(news),
+        // No longer given, it is false: the provider sends it whenever it changes, and knows no other nothing.
+        DeletionProtection: flag(news, "deletionProtection") ?? false,
         ...(password !== undefined && password !== olds.password && { MasterUserPassword: password }),
         ...managementChange(news, olds),
         // The provider's 0, or nothing any more, switches autoscaling off.

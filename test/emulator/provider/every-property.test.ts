@@ -142,6 +142,29 @@ describe("Every property of every resource", () => {
     assert.deepEqual(problems, []);
   });
 
+  it("of a DB instance that is no longer given goes back to the provider's default, and stays where it has none", async () => {
+    const given = cases.find(({ type }) => type === "aws:rds/instance:Instance");
+    assert.ok(given);
+    const flags = {
+      autoMinorVersionUpgrade: false,
+      copyTagsToSnapshot: true,
+      publiclyAccessible: true,
+      deletionProtection: true,
+      multiAz: true,
+    };
+    const without = Object.fromEntries(Object.entries(given.inputs).filter(([name]) => !(name in flags)));
+    const kept = await provider.create(given.type, { ...without, ...flags });
+    const inputs = await provider.check(given.type, without, kept.inputs);
+    assert.equal(await provider.diff(kept, inputs), "update");
+    const updated = await provider.update(kept, inputs);
+    const shown = await real(given, updated);
+    const back = { autoMinorVersionUpgrade: true, copyTagsToSnapshot: false, publiclyAccessible: false };
+    for (const [name, value] of Object.entries({ ...back, deletionProtection: false, multiAz: true }))
+      assert.equal(shown[name], value, name);
+    assert.equal(await provider.diff(updated, inputs), "same");
+    await provider.delete(updated);
+  });
+
   /** The operations that making the resource calls, each once, in their order. */
   async function operationsToMake(each: Case): Promise<readonly string[]> {
     const { calls } = emulator.recorder;

@@ -87,11 +87,12 @@ describe("a connection of a job", () => {
     const names = ["idle_in_transaction_session_timeout", "idle_session_timeout", "transaction_timeout"];
     const known = await server.sql(`SELECT name FROM pg_settings WHERE name IN ('${names.join("', '")}')`);
     assert.ok(known.length > 0);
-    for (const { name } of known) await server.sql(`ALTER DATABASE shop SET ${String(name)} = '1ms'`, "postgres");
+    // The last of them also bounds the log-in itself, before a job could say anything.
+    for (const { name } of known) await server.sql(`ALTER DATABASE shop SET ${String(name)} = '300ms'`, "postgres");
     const client = await connect(server.access());
     try {
       await client.query("BEGIN");
-      await server.sql("SELECT pg_sleep(0.05)", "postgres");
+      await server.sql("SELECT pg_sleep(0.5)", "postgres");
       await client.query("COMMIT");
     } finally {
       await client.end();

@@ -15,7 +15,7 @@ import {
   type DatabaseState,
 } from "../../../jobs/database/properties";
 import { schemaText, sha256 } from "../../../jobs/database/schema";
-import type { ProtectedDatabase, StagedDatabase } from "../../../jobs/database/types";
+import type { FreshlyStaged, ProtectedDatabase, StagedDatabase } from "../../../jobs/database/types";
 import {
   localChanges,
   privileged,
@@ -31,14 +31,15 @@ import { createEverything, MemoryVault } from "./fixture";
 describe("a restored database with every kind of thing in it", function () {
   let server: TestServer;
   let made: ProtectedDatabase;
-  let staged: StagedDatabase;
+  let staged: FreshlyStaged;
   const vault = new MemoryVault();
 
   before(async () => {
     server = await startServer();
     await createEverything(server);
     made = await protectDatabase(server.access(), { deadline: soon(), vault: vault.put });
-    staged = await stageDatabase(server.access(), { deadline: soon(), protected: made, dump: vault.get });
+    const limits = { workers: 2 };
+    staged = await stageDatabase(server.access(), { deadline: soon(), protected: made, dump: vault.get, limits });
     await copyStaged("altered");
   });
 

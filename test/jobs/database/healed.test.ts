@@ -44,7 +44,7 @@ const views: Record<string, string> = {
       CASE WHEN prokind <> 'a' THEN pg_get_functiondef(oid) END, obj_description(oid, 'pg_proc') FROM pg_proc WHERE oid >= 16384`,
   types: `SELECT t.oid::regtype, typtype, pg_get_userbyid(typowner), typacl, typdefault, format_type(typbasetype, typtypmod),
       (SELECT array_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid),
-      obj_description(t.oid, 'pg_type') FROM pg_type t WHERE oid >= 16384`,
+      obj_description(t.oid, 'pg_type') FROM pg_type t WHERE oid >= 16384 AND typnamespace <> 'pg_toast'::regnamespace`,
   sequences: "SELECT * FROM pg_sequences",
   "extended statistics": "SELECT stxname, stxstattarget, pg_get_statisticsobjdef(oid) FROM pg_statistic_ext",
   publications: "SELECT pubname, puballtables, pubinsert, pubupdate, pubdelete, pubtruncate FROM pg_publication",

@@ -45,6 +45,16 @@ describe("a program of PostgreSQL", () => {
     assert.equal(await run("pg_dump"), "dumped\n");
   });
 
+  it("may say of a publication what pg_restore says to 14 where the server has no subscribers, and nothing beside it", async () => {
+    const publication =
+      "printf 'pg_restore: WARNING:  wal_level is insufficient to publish logical changes\\n" +
+      "HINT:  Set wal_level to logical before creating subscriptions.\\n' >&2";
+    stub("pg_restore", `echo restored; ${publication}; ${publication}`);
+    assert.equal(await run("pg_restore"), "restored\n");
+    stub("pg_restore", `${publication}; echo 'pg_restore: WARNING:  another one' >&2`);
+    await assert.rejects(run("pg_restore"), /failed \(exit code 0\): pg_restore: WARNING: {2}another one$/);
+  });
+
   it("is ended at its deadline", async () => {
     stub("pg_dump", "exec sleep 600");
     const deadline = new Date(Date.now() + 200);

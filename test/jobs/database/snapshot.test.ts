@@ -115,7 +115,9 @@ describe("the snapshot that a protection is read in", function () {
                   (SELECT relallvisible FROM pg_class WHERE relname = '${table}') AS visible`,
       );
       const pages = await server.sql(counts.join(" UNION ALL "), staged.database);
-      for (const { name, filled, visible } of pages) assert.equal(Number(visible), Number(filled), String(name));
+      // To 13 the server freezes the rows of a COPY all the same, but leaves it to VACUUM to mark their pages.
+      for (const { name, filled, visible } of server.version < 140_000 ? [] : pages)
+        assert.equal(Number(visible), Number(filled), String(name));
       assert.ok(pages.every(({ filled }) => Number(filled) > 0));
       const known = await server.sql(
         "SELECT DISTINCT tablename FROM pg_stats WHERE schemaname = 'public' ORDER BY 1",

@@ -3,8 +3,9 @@ import { randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { CreateSnapshotsCommand, DescribeVolumesCommand, EC2Client } from "@aws-sdk/client-ec2";
-import { PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
+import { HeadObjectCommand, PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { AwsEngine } from "../../../jobs/engines/aws";
+import { upload } from "../../../jobs/engines/upload";
 import { checkAlike } from "../../../jobs/instance/exchange";
 import { describeInstance } from "../../../jobs/instance/instances";
 import { setDeleteOnTermination } from "../../../jobs/instance/states";
@@ -50,6 +51,67 @@ engineContract("aws", open, () => {
     const { recoveryPoint } = await engine.storeStream("shop", Readable.from([bytes]), tags);
     assert.equal(fault.struck, 2);
     assert.ok((await buffer(await engine.openStream(recoveryPoint))).equals(bytes));
+  });
+
+  it("sends parts of one size from two buffers, whatever the cuts of the stream, and ends them with the stream", async () => {
+    const s3 = client(world.emulator, S3Client);
+    const size = 5 * 1024 * 1024;
+    const to = (Key: string) => ({ Bucket: bucket, Key, Metadata: { a: "b" } });
+    const back = (key: string) => engine.openStream(key).then(buffer);
+    for (const [length, parts] of [
+      [0, undefined],
+      [size - 1, undefined],
+      [size, 1],
+      [3 * size + 1, 4],
+    ] as const) {
+      const key = `vault/cut/${length}`;
+      const bytes = randomBytes(length);
+      const cuts = [0, 1, 7_000_000, 7_000_001, length].map((at) => Math.min(at, length));
+      const chunks = cuts.slice(1).map((end, index) => bytes.subarray(cuts[index], end));
+      await upload(s3, to(key), Readable.from(chunks, { objectMode: false }), size);
+      assert.ok((await back(key)).equals(bytes), key);
+      const { ETag, Metadata } = await s3.send(new HeadObjectCommand({ Bucket: bucket, Key: key }));
+      assert.deepEqual([/-(\d+)"$/.exec(ETag ?? "")?.[1], Metadata], [parts?.toString(), { a: "b" }]);
+    }
+  });
+
+  it("never holds more of a stream than two parts, however slow S3 is", async () => {
+    const size = 1000;
+    let read = 0;
+    const endless = new Readable({ read: (): void => void ((read += 100), endless.push(Buffer.alloc(100))) });
+    let stands = true;
+    const released: (() => void)[] = [];
+    const slow = {
+      send: async ({ constructor: { name } }: object) => {
+        if (stands && name === "UploadPartCommand") await new Promise<void>((resolve) => released.push(resolve));
+        return { UploadId: "u" };
+      },
+    };
+    const done = upload(slow as never, { Bucket: bucket, Key: "k", Metadata: {} }, endless, size);
+    done.catch(() => undefined);
+    // Enough turns for all that could be read: only what the stream itself holds comes on top of two parts.
+    for (let turn = 0; turn < 5000; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
+    assert.equal(released.length, 1);
+    assert.ok(read >= 2 * size && read <= 2 * size + endless.readableHighWaterMark + 200, String(read));
+    stands = false;
+    endless.destroy(new Error("enough"));
+    released.forEach((release) => release());
+    await assert.rejects(done, /enough/);
+  });
+
+  it("refuses by name what is longer than S3's most parts, and keeps nothing of it", async () => {
+    const calls: string[] = [];
+    const s3 = { send: ({ constructor: { name } }: object) => (calls.push(name), Promise.resolve({ UploadId: "u" })) };
+    const to = { Bucket: bucket, Key: "k", Metadata: {} };
+    await assert.rejects(
+      upload(s3 as never, to, Readable.from([Buffer.alloc(10_001)], { objectMode: false }), 1),
+      /longer than the .* nothing of it is a recovery point; choose another engine/,
+    );
+    assert.equal(calls.filter((name) => name === "UploadPartCommand").length, 10_000);
+    assert.deepEqual(
+      [calls.at(-1), calls.includes("CompleteMultipartUploadCommand")],
+      ["AbortMultipartUploadCommand", false],
+    );
   });
 
   it("takes only the snapshots that this very run has made of these very volumes", async () => {
