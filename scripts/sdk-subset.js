@@ -41,9 +41,6 @@ function namesInUse(folders) {
   return new Map([...names].map(([client, used]) => [client, [...used].sort()]));
 }
 
-/** Packages that import a client, and would bring the whole of it. */
-const packagesWithClients = ["node_modules/@aws-sdk/lib-storage/dist-es"];
-
 function sources(folder) {
   return fs
     .readdirSync(folder, { withFileTypes: true, recursive: true })
@@ -59,7 +56,7 @@ function sources(folder) {
  * @param options - esbuild's options, which both passes share
  */
 function sdkSubset(esbuild, root, folders, options) {
-  const users = [...folders, ...packagesWithClients].map((folder) => path.join(root, folder));
+  const users = folders.map((folder) => path.join(root, folder));
   const names = namesInUse(users);
   return {
     name: "sdk-subset",
