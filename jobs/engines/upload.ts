@@ -26,9 +26,13 @@ export interface Destination {
  */
 export async function upload(client: S3Client, to: Destination, stream: Readable, size = partBytes): Promise<void> {
   const { Bucket, Key } = to;
-  const { AbortMultipartUploadCommand, CompleteMultipartUploadCommand, CreateMultipartUploadCommand } =
-    await import("@aws-sdk/client-s3");
-  const { PutObjectCommand, UploadPartCommand } = await import("@aws-sdk/client-s3");
+  const {
+    AbortMultipartUploadCommand,
+    CompleteMultipartUploadCommand,
+    CreateMultipartUploadCommand,
+    PutObjectCommand,
+    UploadPartCommand,
+  } = await import("@aws-sdk/client-s3");
   const described = { ...to, ContentType: "application/octet-stream" };
   const sent: Promise<CompletedPart>[] = [];
   let UploadId: string | undefined;

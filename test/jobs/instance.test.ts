@@ -178,16 +178,20 @@ describe("a freeze", () => {
     thawSeconds,
   });
 
-  it("is ended by its thaw, once: the clock that runs beside it does nothing more", async () => {
-    const first = hooks(4);
-    assert.equal(shell(freezeCommand(first, run, folder)).status, 0);
-    assert.equal(shell(thawCommand(first, run, folder)).status, 0);
-    // Another freeze, whose clock ends after the first one's.
-    const other = { freeze: "true", thaw: `touch ${folder}/later`, thawSeconds: 4.5 };
+  /** Waits for the clock of another run's freeze, which is started after those that are there, and ends after them. */
+  async function laterClock(thawSeconds: number): Promise<void> {
+    const other = { freeze: "true", thaw: `touch ${folder}/later`, thawSeconds };
     const another = runId("2b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed");
     assert.equal(shell(freezeCommand(other, another, folder)).status, 0);
     const over = async (): Promise<true | undefined> => existsSync(join(folder, "later")) || undefined;
     await until("the later clock", deadlineIn(60), pause, over);
+  }
+
+  it("is ended by its thaw, once: the clock that runs beside it does nothing more", async () => {
+    const first = hooks(4);
+    assert.equal(shell(freezeCommand(first, run, folder)).status, 0);
+    assert.equal(shell(thawCommand(first, run, folder)).status, 0);
+    await laterClock(4.5);
     assert.equal(log(), "frozen\nthawed\n");
   });
 
@@ -196,12 +200,7 @@ describe("a freeze", () => {
     assert.equal(shell(freezeCommand(earlier, run, folder)).status, 0);
     assert.equal(shell(thawCommand(hooks(60), run, folder)).status, 0);
     assert.equal(shell(freezeCommand(hooks(60), run, folder)).status, 0);
-    // Its clock was started after the earlier one's, and ends later.
-    const clock = { freeze: "true", thaw: `touch ${folder}/later`, thawSeconds: 2 };
-    const another = runId("2b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed");
-    assert.equal(shell(freezeCommand(clock, another, folder)).status, 0);
-    const over = async (): Promise<true | undefined> => existsSync(join(folder, "later")) || undefined;
-    await until("the later clock", deadlineIn(60), pause, over);
+    await laterClock(2);
     assert.equal(log(), "frozen\nthawed\nfrozen\n");
     assert.equal(shell(thawCommand(hooks(60), run, folder)).status, 0);
     assert.equal(log(), "frozen\nthawed\nfrozen\nthawed\n");
