@@ -5,8 +5,8 @@
 import type { Readable } from "node:stream";
 import { escapeIdentifier as quoted, type Client } from "pg";
 import { from as copyFrom } from "pg-copy-streams";
+import type { Loaded } from "./after-data";
 import { entriesSql, type Archive } from "./archive";
-import type { Loaded } from "./beside";
 import { Blocks, DamagedDump, endOfRows } from "./blocks";
 import { one } from "./connection";
 import type { Entry } from "./toc";
@@ -61,6 +61,7 @@ class TableLoad implements Loaded {
   private copy: ReturnType<typeof copyFrom> | undefined;
   private failed: Promise<never> | undefined;
   xid: string | undefined;
+  bytes = 0;
 
   constructor(
     private readonly client: Client,
@@ -71,6 +72,7 @@ class TableLoad implements Loaded {
   async write(bytes: Buffer): Promise<void> {
     if (this.copy === undefined && bytes.equals(endOfRows)) return;
     const copy = this.copy ?? (await this.begin());
+    this.bytes += bytes.length;
     await this.orFailed(new Promise<void>((resolve) => copy.write(bytes, () => resolve())));
   }
 

@@ -6,8 +6,9 @@
 import { escapeIdentifier as quoted, escapeLiteral as literal, type Client } from "pg";
 import type { Readable } from "node:stream";
 import { entriesSql, writeList, type Archive } from "./archive";
-import { AfterData, type SecondWorker } from "./beside";
+import { afterData } from "./after-data";
 import { programEnvironment, withConnection } from "./connection";
+import type { Crew } from "./crew";
 import { userSchema } from "./fingerprint";
 import { loadData } from "./load";
 import { output } from "./program";
@@ -18,12 +19,10 @@ export interface RestoreOptions {
   readonly archive: Archive;
   /** The database to fill: empty, made from template0. */
   readonly into: string;
-  /** The dump's whole stream. Without it, everything about objects is restored, and nothing of their contents. */
-  readonly stream?: Readable;
-  /** How many connections work at the same time, the second worker's included. */
+  /** All of its contents. Without it, everything about objects is restored, and nothing of their contents. */
+  readonly contents?: { readonly stream: Readable; readonly crew: Crew };
+  /** How many connections work at the same time. */
   readonly workers: number;
-  /** Works beside the loading, and still does when this is over. */
-  readonly second?: SecondWorker | undefined;
   readonly deadline: Date;
 }
 
@@ -88,8 +87,8 @@ export async function readGuide(client: Client): Promise<RestoreGuide> {
 
 /** Fills the database. On an error it is left as it is, for the caller to drop. */
 export async function restore(access: DatabaseAccess, guide: RestoreGuide, options: RestoreOptions): Promise<void> {
-  const { archive, into, deadline, stream, second } = options;
-  const { schemas, objects, rest, rights, last } = sort(archive.entries, stream === undefined);
+  const { archive, into, deadline, contents } = options;
+  const { schemas, objects, rest, rights, last } = sort(archive.entries, contents === undefined);
   const environment = await programEnvironment(access, into);
   const load = {
     ...environment,
@@ -116,29 +115,20 @@ export async function restore(access: DatabaseAccess, guide: RestoreGuide, optio
   // What is run last is made meanwhile.
   const rightsSql = entriesSql(archive, rights, deadline);
   rightsSql.catch(() => undefined);
-  const after = new AfterData(rest);
   const granted = await withConnection(access, into, async (client) => {
     await dropWhatIsNotThere(client, guide);
     await createExtensions(client, guide.extensions);
     const missing = await grantCreate(client, guide);
     await fromHead(rest, ["--section=pre-data"]);
     await fromHead(objects, []);
-    if (stream !== undefined) {
-      await second?.prepare(after, (entries) => fromHead(entries, []));
-      await loadData(client, archive, stream, deadline, (table) => {
-        after.loaded(table.entry);
-        second?.loaded(table);
-      });
+    if (contents !== undefined) {
+      const { stream, crew } = contents;
+      await crew.prepare(rest, (entries) => fromHead(entries, []));
+      await crew.work(loadData(client, archive, stream, deadline, (table) => crew.loaded(table)));
     }
     return missing;
   });
-  const jobs = `--jobs=${second === undefined ? options.workers : Math.max(1, options.workers - 1)}`;
-  if (second !== undefined) {
-    await after.build((entries) => fromHead(entries, [jobs]));
-    await second.stopBuilding();
-    second.readOn();
-  }
-  await fromHead(after.rest, [jobs]);
+  await fromHead(contents?.crew.rest ?? afterData(rest), [`--jobs=${options.workers}`]);
   await withConnection(access, into, async (client) => {
     await revokeCreate(client, granted);
     const sql = asRoles(await rightsSql);

@@ -7,10 +7,10 @@ import { analyze } from "./analyze";
 import { openArchive, type Archive } from "./archive";
 import { DamagedDump } from "./blocks";
 import { Checksum, type Sum } from "./checksum";
-import { SecondWorker } from "./beside";
 import { end, remaining, saying, withConnection } from "./connection";
+import { Crew } from "./crew";
 import type { EarlyRows } from "./early";
-import { all, openSession } from "./fingerprint";
+import { openSession } from "./fingerprint";
 import { createOwned, dropOwned } from "./owned";
 import { clientFolder } from "./program";
 import { originOf } from "./origin";
@@ -108,23 +108,17 @@ async function fill(
     return client;
   };
   try {
-    // Where a rate bounds it, reading back early saves no time: everything has to go through, once at a time.
-    const readsBack = options.limits?.maxRate === undefined;
-    const second = workers > 1 ? new SecondWorker(await session(), readsBack) : undefined;
+    // With one worker nobody is free to read; and where a rate bounds it, reading early saves no time.
+    const readsBack = workers > 1 && options.limits?.maxRate === undefined;
+    const crew = new Crew({ workers, session, readsBack });
     access.log(
       `$ ... | pg_restore --exit-on-error --dbname=${database}   # schemas, extensions, tables, data, indexes, rights`,
     );
-    await restore(access, guide, { archive, into: database, stream: archive.stream, workers, second, deadline });
+    const contents = { stream: archive.stream, crew };
+    await restore(access, guide, { archive, into: database, contents, workers, deadline });
     if (checksum.sum === undefined) throw new Error("the recovery point's stream was not read to its end");
-    if (second === undefined) await analyze(access, database, workers, new Set());
-    else {
-      const others = async (): Promise<void> => {
-        await analyze(access, database, workers - 1, second.analyzed);
-        if (second.hasUnread) await second.help(await session());
-      };
-      await all([second.finish(), others()]);
-    }
-    return second?.early;
+    await analyze(access, database, workers, crew.analyzed);
+    return crew.early;
   } catch (error) {
     // Whether it is what was stored is known at its end, and says more than where it could not be understood.
     if (blamesData(error)) {
