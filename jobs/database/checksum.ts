@@ -8,8 +8,12 @@ export interface Sum {
   readonly sha256: string;
 }
 
-/** What may lie between the two ends, so that a short halt of one is none of the other. A longer one is: nothing piles up. */
-const buffered = 4 * 1024 * 1024;
+/**
+ * What may lie between the two ends, so that a short halt of one is none of the other. A longer one is: nothing piles up.
+ * And buffers that wait for long count as old ones for Node's garbage collector, which lets many of these pile up before it
+ * looks at them again: with four megabytes here, a job has had 40 more.
+ */
+const buffered = 1024 * 1024;
 
 export class Checksum extends Transform {
   private count = 0;
