@@ -8,10 +8,13 @@ import type { Entry } from "./toc";
 /** Restores entries. */
 type Build = (entries: readonly Entry[]) => Promise<void>;
 
+/** Loads data on a session, and calls `free` as soon as it needs the session no more. */
+type Loading = (client: Client, free: () => void) => Promise<void>;
+
 export interface CrewOptions {
   /** How many work at the same time, the one that loads included. */
   readonly workers: number;
-  /** Opens a session of a worker's own, which reads as fingerprints must, in no transaction. Others end it. */
+  /** Opens a session that reads and writes as fingerprints must, in no transaction. Others end it. */
   readonly session: () => Promise<Client>;
   /** Whether tables are read back, too. */
   readonly readsBack: boolean;
@@ -60,11 +63,23 @@ export class Crew {
     this.wake();
   }
 
-  /** Works until everything is done that can be done, in any order, once the data is loaded. */
-  async work(loading: Promise<void>): Promise<void> {
-    const loaded = loading.then(() => this.after.complete());
-    const first = this.orStop(loaded).then(() => this.takeAll());
-    await all([first, ...Array.from({ length: this.options.workers - 1 }, () => this.takeAll())]);
+  /**
+   * Loads, and works until everything is done that can be done.
+   */
+  async work(loadings: readonly Loading[]): Promise<void> {
+    const loaders = loadings.map((load) => {
+      let free = (): void => undefined;
+      const freed = new Promise<void>((resolve) => (free = resolve));
+      const ended = this.orStop(this.load(load, free));
+      return { ended, free: Promise.race([freed, ended]) };
+    });
+    const loaded = Promise.all(loaders.map(({ free }) => free)).then(() => this.after.complete());
+    const others = Array.from({ length: this.options.workers - loaders.length }, () => Promise.resolve());
+    await all([
+      this.orStop(loaded),
+      ...loaders.map(({ ended }) => ended),
+      ...[...loaders.map(({ free }) => free), ...others].map((free) => free.then(() => this.takeAll())),
+    ]);
   }
 
   private async takeAll(): Promise<void> {
@@ -113,10 +128,24 @@ export class Crew {
     if (table !== undefined) this.read.set(keyOf(loaded), await readEarly(client, table, loaded.xid));
   }
 
+  private async load(load: Loading, free: () => void): Promise<void> {
+    const client = await this.takeSession();
+    let isFree = false;
+    await load(client, () => {
+      if (!isFree) this.idle.push(client);
+      isFree = true;
+      free();
+    });
+  }
+
   private async withSession(work: (client: Client) => Promise<void>): Promise<void> {
-    const client = this.idle.pop() ?? (await this.openSession());
+    const client = await this.takeSession();
     await work(client);
     this.idle.push(client);
+  }
+
+  private async takeSession(): Promise<Client> {
+    return this.idle.pop() ?? (await this.openSession());
   }
 
   private async openSession(): Promise<Client> {

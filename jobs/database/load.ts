@@ -6,30 +6,63 @@ import type { Readable } from "node:stream";
 import { escapeIdentifier as quoted, type Client } from "pg";
 import { from as copyFrom } from "pg-copy-streams";
 import type { Loaded } from "./after-data";
-import { entriesSql, type Archive } from "./archive";
+import type { Archive } from "./archive";
 import { Blocks, DamagedDump, endOfRows } from "./blocks";
 import { one } from "./connection";
 import type { Entry } from "./toc";
 
+/** What nobody loads yet. Several may read the same dump: what one of them takes, the others pass over. */
+export class Untaken {
+  private readonly known: ReadonlySet<number>;
+  private readonly tables: Map<number, Entry>;
+  private readonly objectsTaken = new Set<number>();
+  private readonly hasObjects: boolean;
+
+  constructor(entries: readonly Entry[]) {
+    this.tables = new Map(entries.filter(({ kind }) => kind === "TABLE DATA").map((each) => [each.id, each]));
+    this.known = new Set(this.tables.keys());
+    this.hasObjects = entries.some(({ kind }) => kind === "BLOBS");
+  }
+
+  /** True: there is nothing to be found in the rest of the dump. How many large objects it has, nobody knows before. */
+  get isNone(): boolean {
+    return this.tables.size === 0 && !this.hasObjects;
+  }
+
+  /** @returns undefined when it is taken */
+  table(id: number): Entry | undefined {
+    if (!this.known.has(id)) throw new DamagedDump(`the dump has data of the unknown entry ${id}`);
+    const entry = this.tables.get(id);
+    this.tables.delete(id);
+    return entry;
+  }
+
+  /** @returns false when it is taken */
+  object(oid: number): boolean {
+    if (this.objectsTaken.has(oid)) return false;
+    this.objectsTaken.add(oid);
+    return true;
+  }
+}
+
+export interface LoadOptions {
+  readonly archive: Archive;
+  /** The dump, from its first byte. */
+  readonly stream: Readable;
+  readonly untaken: Untaken;
+  /** Hears of every table whose data is committed. */
+  readonly loaded: (table: Loaded) => void;
+  /** Hears that this one has nothing more to load. What is left of its stream is only read. */
+  readonly free: () => void;
+}
+
 /**
- * Reads the dump's stream to its end and loads all of its data over one connection.
- * @param loaded - hears of every table whose data is committed
+ * Reads a dump to its end, and loads over one connection what nobody else has taken. The session must read and write as
+ * fingerprints do.
  */
-export async function loadData(
-  client: Client,
-  archive: Archive,
-  stream: Readable,
-  deadline: Date,
-  loaded: (table: Loaded) => void,
-): Promise<void> {
-  const tables = new Map(archive.entries.filter(({ kind }) => kind === "TABLE DATA").map((each) => [each.id, each]));
-  await client.query(
-    "SET row_security = off; SET synchronous_commit = off; SET statement_timeout = 0; SET lc_monetary = 'C'",
-  );
+export async function loadData(client: Client, options: LoadOptions): Promise<void> {
+  const { archive, stream, untaken, loaded, free } = options;
   const { encoding } = await one<{ encoding: string }>(client, "SELECT pg_catalog.getdatabaseencoding() AS encoding");
-  const sequences = archive.entries.filter(({ kind }) => kind === "SEQUENCE SET");
-  const sequencesSql = entriesSql(archive, sequences, deadline);
-  sequencesSql.catch(() => undefined);
   const blocks = new Blocks(false);
   let skip = archive.length;
   let destination: TableLoad | ObjectLoad | undefined;
@@ -38,22 +71,24 @@ export async function loadData(
     skip -= skipped;
     for (const event of blocks.read(chunk.subarray(skipped))) {
       if (event.kind === "table") {
-        const entry = tables.get(event.id);
-        if (entry === undefined) throw new DamagedDump(`the dump has data of the unknown entry ${event.id}`);
-        destination = new TableLoad(client, entry, encoding);
+        const entry = untaken.table(event.id);
+        destination = entry && new TableLoad(client, entry, encoding);
       } else if (event.kind === "object") {
-        destination = new ObjectLoad(client, event.oid);
+        destination = untaken.object(event.oid) ? new ObjectLoad(client, event.oid) : undefined;
       } else if (event.kind === "bytes") {
         await destination?.write(event.bytes);
-      } else if (destination instanceof TableLoad) {
-        await destination.end(event.frames - 1);
-        loaded(destination);
+      } else {
+        if (destination instanceof TableLoad) {
+          await destination.end(event.frames - 1);
+          loaded(destination);
+        }
+        destination = undefined;
+        if (untaken.isNone) free();
       }
     }
   }
   blocks.finish();
-  const sql = await sequencesSql;
-  if (sql !== "") await client.query(sql);
+  free();
 }
 
 /** One table. Nothing is done for an empty one. */

@@ -10,7 +10,7 @@ import { afterData } from "./after-data";
 import { programEnvironment, withConnection } from "./connection";
 import type { Crew } from "./crew";
 import { userSchema } from "./fingerprint";
-import { loadData } from "./load";
+import { loadData, Untaken } from "./load";
 import { output } from "./program";
 import type { Entry } from "./toc";
 import type { DatabaseAccess } from "./types";
@@ -19,8 +19,11 @@ export interface RestoreOptions {
   readonly archive: Archive;
   /** The database to fill: empty, made from template0. */
   readonly into: string;
-  /** All of its contents. Without it, everything about objects is restored, and nothing of their contents. */
-  readonly contents?: { readonly stream: Readable; readonly crew: Crew };
+  /**
+   * The whole dump, once for each connection that is to load it. Without contents, everything about objects is restored,
+   * and nothing of what they hold.
+   */
+  readonly contents?: { readonly streams: readonly Readable[]; readonly crew: Crew };
   /** How many connections work at the same time. */
   readonly workers: number;
   readonly deadline: Date;
@@ -114,7 +117,9 @@ export async function restore(access: DatabaseAccess, guide: RestoreGuide, optio
   await fromHead(schemas, []);
   // What is run last is made meanwhile.
   const rightsSql = entriesSql(archive, rights, deadline);
-  rightsSql.catch(() => undefined);
+  const sequences = contents === undefined ? [] : archive.entries.filter(({ kind }) => kind === "SEQUENCE SET");
+  const sequencesSql = entriesSql(archive, sequences, deadline);
+  for (const made of [rightsSql, sequencesSql]) made.catch(() => undefined);
   const granted = await withConnection(access, into, async (client) => {
     await dropWhatIsNotThere(client, guide);
     await createExtensions(client, guide.extensions);
@@ -122,9 +127,15 @@ export async function restore(access: DatabaseAccess, guide: RestoreGuide, optio
     await fromHead(rest, ["--section=pre-data"]);
     await fromHead(objects, []);
     if (contents !== undefined) {
-      const { stream, crew } = contents;
+      const { streams, crew } = contents;
       await crew.prepare(rest, (entries) => fromHead(entries, []));
-      await crew.work(loadData(client, archive, stream, deadline, (table) => crew.loaded(table)));
+      const untaken = new Untaken(archive.entries);
+      const loaded = crew.loaded.bind(crew);
+      await crew.work(
+        streams.map((stream) => (session, free) => loadData(session, { archive, stream, untaken, loaded, free })),
+      );
+      const values = await sequencesSql;
+      if (values !== "") await client.query(values);
     }
     return missing;
   });

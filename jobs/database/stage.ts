@@ -101,6 +101,7 @@ async function fill(
   const { deadline } = options;
   const workers = options.limits?.workers ?? 1;
   const sessions: Client[] = [];
+  const readings = [checksum];
   const timer = setTimeout(() => void Promise.all(sessions.map(end)), remaining(deadline, "restore the database"));
   const session = async (): Promise<Client> => {
     const client = await openSession(access, database);
@@ -108,15 +109,18 @@ async function fill(
     return client;
   };
   try {
-    // With one worker nobody is free to read; and where a rate bounds it, reading early saves no time.
-    const readsBack = workers > 1 && options.limits?.maxRate === undefined;
-    const crew = new Crew({ workers, session, readsBack });
+    // With one worker nobody is free to do more than load; and where a rate bounds it, doing more saves no time.
+    const isBusy = workers === 1 || options.limits?.maxRate !== undefined;
+    const crew = new Crew({ workers, session, readsBack: !isBusy });
+    // One reading of the dump feeds one connection, whose server process is what a load waits for.
+    if (!isBusy) readings.push(await openVerified(options));
     access.log(
       `$ ... | pg_restore --exit-on-error --dbname=${database}   # schemas, extensions, tables, data, indexes, rights`,
     );
-    const contents = { stream: archive.stream, crew };
+    const contents = { streams: [archive.stream, ...readings.slice(1)], crew };
     await restore(access, guide, { archive, into: database, contents, workers, deadline });
-    if (checksum.sum === undefined) throw new Error("the recovery point's stream was not read to its end");
+    if (readings.some(({ sum }) => sum === undefined))
+      throw new Error("the recovery point's stream was not read to its end");
     await analyze(access, database, workers, crew.analyzed);
     return crew.early;
   } catch (error) {
@@ -128,6 +132,7 @@ async function fill(
     throw error;
   } finally {
     clearTimeout(timer);
+    for (const each of readings) each.destroy();
     await Promise.all(sessions.map(end));
   }
 }

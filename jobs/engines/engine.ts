@@ -78,6 +78,9 @@ export interface BackupEngine {
    * not become a recovery point.
    */
   storeStream(name: string, dump: Readable, tags: Tags): Promise<{ readonly recoveryPoint: string }>;
-  /** Opens a stored stream. An early end is an error of the stream, never a short stream. */
+  /**
+   * Opens a stored stream, also while it is being read already. An early end is an error of the stream, never a short
+   * stream.
+   */
   openStream(recoveryPoint: string): Promise<Readable>;
 }

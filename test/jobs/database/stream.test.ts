@@ -1,6 +1,7 @@
 import * as assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import type { Readable } from "node:stream";
+import { Readable } from "node:stream";
+import { setTimeout as pause } from "node:timers/promises";
 import { protectDatabase, proveDatabase, stageDatabase } from "../../../jobs/database";
 import type { ProtectedDatabase } from "../../../jobs/database/types";
 import { soon, startServer, type TestServer } from "./cluster";
@@ -210,5 +211,81 @@ describe("the stream between a database and its vault", function () {
       await server.sql("SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'protected%'"),
       [],
     );
+  });
+
+  describe("that is read twice, to load two tables at a time", () => {
+    const limits = { workers: 2 };
+
+    // One that is proven is nobody's to replace.
+    beforeEach(() => server.sql("DROP DATABASE IF EXISTS shop_staged_1b9d6bcd", "postgres"));
+
+    /** Reads the vault in so many ways, one after the other. */
+    const readings = (...ways: (() => AsyncGenerator<Buffer>)[]): (() => Promise<Readable>) => {
+      let next = 0;
+      return async () => {
+        const way = ways[next++];
+        if (way === undefined) throw new Error("it is read once more");
+        return Readable.from(way(), { objectMode: false });
+      };
+    };
+
+    async function* whole(): AsyncGenerator<Buffer> {
+      yield* vault.stored;
+    }
+
+    it("has every row once, though one reading stands still until the other one has loaded the rest", async () => {
+      const ofBulk = Buffer.concat(vault.stored).indexOf(createHash("md5").update("25000").digest("hex"));
+      assert.ok(ofBulk > 0);
+      let others: string[] = [];
+      async function* standing(): AsyncGenerator<Buffer> {
+        const bytes = Buffer.concat(vault.stored);
+        yield bytes.subarray(0, ofBulk);
+        for (const deadline = soon(); others.length < 3 && new Date() < deadline; await pause(20)) {
+          // Analyzed: it is loaded, and has its indexes. The table that is being loaded cannot be looked into.
+          const rows = await server
+            .sql(
+              `SELECT relname FROM pg_class WHERE relname IN ('bulk', 'customers', 'orders', 'visits_2026')
+                  AND reltuples > 0 ORDER BY 1`,
+              "shop_staged_1b9d6bcd",
+            )
+            .catch(() => []);
+          others = rows.map(({ relname }) => String(relname));
+        }
+        yield bytes.subarray(ofBulk);
+      }
+      const staged = await stageDatabase(server.access(), {
+        deadline: soon(),
+        protected: made,
+        dump: readings(standing, whole),
+        limits,
+      });
+      assert.deepEqual(others, ["customers", "orders", "visits_2026"]);
+      await proveDatabase(server.access(), { deadline: soon(), protected: made, staged, limits });
+    });
+
+    for (const [which, order] of [
+      ["first", [0, 1]],
+      ["second", [1, 0]],
+    ] as const) {
+      it(`is refused when the ${which} reading is not what was stored`, async () => {
+        async function* damaged(): AsyncGenerator<Buffer> {
+          const bytes = Buffer.concat(vault.stored);
+          // The dump goes on to be one, and loads.
+          bytes.write("custoner", bytes.indexOf("customer 77"));
+          yield bytes;
+        }
+        const ways = [damaged, whole] as const;
+        await assert.rejects(
+          stageDatabase(server.access(), {
+            deadline: soon(),
+            protected: made,
+            dump: readings(ways[order[0]], ways[order[1]]),
+            limits,
+          }),
+          /rp-1 is not what was stored/,
+        );
+        assert.deepEqual(await leftBehind(), []);
+      });
+    }
   });
 });

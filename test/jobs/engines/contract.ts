@@ -62,6 +62,15 @@ export function engineContract(
       assert.ok(back.equals(Buffer.concat(chunks)));
     });
 
+    it("gives a stream to two readers at a time, one of whom stands still", async () => {
+      const bytes = randomBytes(6_000_000);
+      const recoveryPoint = await store(bytes);
+      const slow = await engine.openStream(recoveryPoint);
+      const quick = await buffer(await engine.openStream(recoveryPoint));
+      assert.ok(quick.equals(bytes));
+      assert.ok((await buffer(slow)).equals(bytes));
+    });
+
     it("keeps streams of one name apart: a later one takes no earlier one's place", async () => {
       const [first, second] = [await store(Buffer.from("first")), await store(Buffer.from("second"))];
       assert.notEqual(first, second);
