@@ -70,6 +70,34 @@ const owned = [
       WHERE NOT ${canBe(`o.${owner}`)} AND ${which} AND ${ownObject(`pg_catalog.${catalog}`)}`,
 );
 
+/** In text without letters beyond ASCII, every character is one byte. */
+const beyondAscii = (name: string): string => `${name}::text ~ '[^\\x01-\\x7f]'`;
+
+/**
+ * What is restored by its name, and not by pg_restore alone: tables and columns that are loaded, sequences that are set,
+ * and whatever rights are granted on, and to. A dump has the names in the database's own encoding.
+ */
+const namesBeyondAscii = [
+  `SELECT ${relation} AS object FROM ${relations}
+    WHERE ${userSchema} AND (${beyondAscii("n.nspname")} OR ${beyondAscii("c.relname")})`,
+  `SELECT ${relation} || '.' || pg_catalog.quote_ident(a.attname)
+     FROM pg_catalog.pg_attribute a JOIN ${relations} ON c.oid = a.attrelid
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped AND ${userSchema}
+      AND ${beyondAscii("a.attname")}`,
+  ...[
+    ["pg_proc", "pronamespace", "proname"],
+    ["pg_type", "typnamespace", "typname"],
+  ].map(
+    ([catalog = "", namespace = "", name = ""]) =>
+      `SELECT pg_catalog.pg_describe_object('pg_catalog.${catalog}'::regclass, o.oid, 0)
+         FROM pg_catalog.${catalog} o JOIN pg_catalog.pg_namespace n ON n.oid = o.${namespace}
+        WHERE ${userSchema} AND ${beyondAscii(`o.${name}`)}`,
+  ),
+  `SELECT 'the role ' || r.rolname
+     FROM pg_catalog.pg_shdepend d JOIN pg_catalog.pg_roles r ON r.oid = d.refobjid
+    WHERE d.dbid = ${thisDatabase} AND d.refclassid = 'pg_catalog.pg_authid'::regclass AND ${beyondAscii("r.rolname")}`,
+];
+
 const bypasses = "(SELECT rolbypassrls OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)";
 
 /** A freeze of this or an earlier run: see freeze.ts. */
@@ -288,6 +316,13 @@ const rules: readonly Rule[] = [
       "an earlier run has kept the database's users from writing, and was never finished; finish it, or RESET " +
       `${readOnlyDefault} of the database and of the master in it`,
     writes: "continue",
+  },
+  {
+    code: "encoded-name",
+    severity: "stop",
+    find: `SELECT DISTINCT object FROM (${namesBeyondAscii.join(" UNION ALL ")}) names
+            WHERE pg_catalog.getdatabaseencoding() <> 'UTF8' ORDER BY 1 LIMIT 50`,
+    message: "names with letters beyond ASCII can be restored in databases with the encoding UTF8 only; rename it",
   },
   {
     code: "foreign-table",

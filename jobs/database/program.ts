@@ -84,6 +84,18 @@ export function start(program: Program): RunningProgram {
   };
 }
 
+/** What pg_dump and pg_restore write at the beginning of their SQL. */
+const encodingLine = /^SET client_encoding = '(.+)';$/m;
+
+/**
+ * A program's text, without loss: two that differ in a byte differ as text. SQL in another encoding than UTF-8, which is
+ * that of its database, is read byte by byte; its letters beyond ASCII are not to be shown to anybody, or to be run.
+ */
+function decoded(bytes: Buffer): string {
+  const encoding = encodingLine.exec(bytes.toString("latin1", 0, 4096))?.[1] ?? "UTF8";
+  return bytes.toString(encoding === "UTF8" ? "utf8" : "latin1");
+}
+
 /** Runs a program to its end and gives its standard output. For outputs as large as a schema, not as the data. */
 export async function output(program: Program): Promise<string> {
   const running = start(program);
@@ -91,7 +103,7 @@ export async function output(program: Program): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of running.stdout) chunks.push(chunk as Buffer);
   await running.done;
-  return Buffer.concat(chunks).toString("utf8");
+  return decoded(Buffer.concat(chunks));
 }
 
 /**

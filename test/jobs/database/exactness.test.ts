@@ -261,7 +261,8 @@ describe("a restored database with every kind of thing in it", function () {
         "postgres",
       );
       await server.sql(
-        "CREATE TABLE words (word text PRIMARY KEY); INSERT INTO words VALUES ('Äpfel'), ('ähnlich'), ('Zaun')",
+        "CREATE TABLE words (word text PRIMARY KEY DEFAULT 'ä'); COMMENT ON TABLE words IS 'Wörter';" +
+          "INSERT INTO words VALUES ('Äpfel'), ('ähnlich'), ('Zaun'); GRANT SELECT ON words TO reader",
         "latin",
       );
       const access = server.access({ target: { ...server.access().target, database: "latin" } });
@@ -275,6 +276,24 @@ describe("a restored database with every kind of thing in it", function () {
       assert.deepEqual([encoding, row.datcollate, owner], ["LATIN1", "C", "theirs_owner"]);
       if (made.serverVersion >= 150_000) assert.equal(row.datlocprovider, "i");
     });
+
+    for (const [what, change] of Object.entries({
+      "a letter of a comment": "COMMENT ON TABLE words IS 'Wàrter'",
+      "a letter of a default": "ALTER TABLE words ALTER word SET DEFAULT 'à'",
+    })) {
+      it(`is refused when ${what} beyond ASCII differs [finding 37]`, async () => {
+        const access = server.access({ target: { ...server.access().target, database: "latin" } });
+        const own = new MemoryVault();
+        const latin = await protectDatabase(access, { deadline: soon(), vault: own.put });
+        await server.sql("DROP DATABASE IF EXISTS latin_staged_1b9d6bcd", "postgres");
+        const copy = await stageDatabase(access, { deadline: soon(), protected: latin, dump: own.get });
+        await server.sql(change, copy.database);
+        await assert.rejects(
+          proveDatabase(access, { deadline: soon(), protected: latin, staged: copy }),
+          /the schema's text differs/,
+        );
+      });
+    }
   });
 });
 

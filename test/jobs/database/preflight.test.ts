@@ -275,6 +275,41 @@ describe("the preflight of a database", function () {
     );
   });
 
+  it("finds names that cannot be restored where the encoding is not UTF8 [finding 37]", async () => {
+    await server.sql(
+      "CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'",
+      "postgres",
+    );
+    const access = { target: { ...server.access().target, database: "latin" } };
+    const found = async (): Promise<string[]> =>
+      (await findingsOf(access)).filter(({ code }) => code === "encoded-name").map(({ object }) => object);
+    try {
+      await server.sql("CREATE TABLE words (word text DEFAULT 'ä'); GRANT SELECT ON words TO reader", "latin");
+      assert.deepEqual(await found(), []);
+      await server.sql(
+        `CREATE TABLE "Wörter" (id serial); ALTER TABLE words ADD "länge" int; CREATE SCHEMA "örtlich";
+         CREATE TABLE "örtlich".a (); CREATE FUNCTION "zähle"() RETURNS int LANGUAGE sql AS 'SELECT 1';
+         CREATE TYPE "größe" AS ENUM ('klein'); CREATE ROLE "grüße"; GRANT SELECT ON words TO "grüße"`,
+        "latin",
+      );
+      assert.deepEqual(await found(), [
+        '"örtlich".a',
+        'function public."zähle"()',
+        'public."Wörter"',
+        'public."Wörter_id_seq"',
+        'public.words."länge"',
+        "the role grüße",
+        'type public."Wörter"',
+        'type public."Wörter"[]',
+        'type public."größe"',
+        'type public."größe"[]',
+      ]);
+    } finally {
+      await server.sql('DROP OWNED BY "grüße"; DROP ROLE "grüße"', "latin").catch(() => undefined);
+      await server.sql("DROP DATABASE latin", "postgres");
+    }
+  });
+
   it("takes what the same run has left behind for its own", async () => {
     const name = stagedDatabase("shop", run);
     await server.sql(`CREATE DATABASE ${name}`, "postgres");
@@ -298,7 +333,7 @@ describe("the preflight of a database", function () {
   });
 
   it("has a test for each of its codes", () => {
-    const elsewhere = ["admin-database", "server-version", "client-programs"];
+    const elsewhere = ["admin-database", "encoded-name", "server-version", "client-programs"];
     assert.deepEqual([...new Set([...cases.map(codeOf), ...elsewhere])].sort(), codes);
   });
 
