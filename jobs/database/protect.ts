@@ -1,6 +1,7 @@
 /** Protects a database: a dump in the vault, and a fingerprint of the very same snapshot. */
 import { once } from "node:events";
 import { pipeline } from "node:stream";
+import type { Client } from "pg";
 import { scratchDatabase } from "../../run/ids";
 import type { DatabaseFingerprint } from "../../run/facts";
 import { openArchive, sequenceValues, type Archive } from "./archive";
@@ -9,8 +10,9 @@ import { Checksum, type Sum } from "./checksum";
 import { end, programEnvironment, remaining, saying, withConnection } from "./connection";
 import {
   all,
+  beginReading,
+  openSessions,
   readContents,
-  readingSessions,
   readSequences,
   tableKey,
   type Contents,
@@ -19,7 +21,7 @@ import {
 import { clientFolder, start, type RunningProgram } from "./program";
 import { originHash, readOrigin, type Origin } from "./origin";
 import { databaseOid, serverObjects, serverVersion } from "./properties";
-import { readDumpedSchema, type SchemaObjects } from "./schema";
+import { readDumpedSchema, Scratch, type SchemaObjects } from "./schema";
 import { exportSnapshot, type Snapshot } from "./snapshot";
 import { Throttle } from "./throttle";
 import type { DatabaseAccess, ProtectedDatabase, ProtectOptions } from "./types";
@@ -43,10 +45,12 @@ export function protectDatabase(access: DatabaseAccess, options: ProtectOptions)
 
 async function protectInSnapshot(access: DatabaseAccess, options: ProtectOptions): Promise<ProtectedDatabase> {
   const live = await readLive(access, options.deadline);
-  const snapshot = await exportSnapshot(access, options.deadline);
+  const exporting = exportSnapshot(access, options.deadline);
+  const opening = openSessions(access, access.target.database);
   try {
+    const [snapshot, sessions] = await all([exporting, opening]);
     const { oid, version, roles } = live;
-    const parts = await readSnapshot(access, live, snapshot, options);
+    const parts = await readSnapshot(access, live, { snapshot, sessions }, options);
     const { recoveryPoint, sum, fingerprint, origin, objects } = parts;
     return {
       kind: "database",
@@ -61,7 +65,8 @@ async function protectInSnapshot(access: DatabaseAccess, options: ProtectOptions
       objects,
     };
   } finally {
-    await end(snapshot.holder);
+    await exporting.then(({ holder }) => end(holder)).catch(() => undefined);
+    await opening.then((sessions) => Promise.all(sessions.map(end))).catch(() => undefined);
   }
 }
 
@@ -82,7 +87,7 @@ function readLive(access: DatabaseAccess, deadline: Date): Promise<Live> {
 async function readSnapshot(
   access: DatabaseAccess,
   live: Live,
-  snapshot: Snapshot,
+  { snapshot, sessions }: { readonly snapshot: Snapshot; readonly sessions: readonly [Client, Client] },
   options: ProtectOptions,
 ): Promise<{
   recoveryPoint: string;
@@ -93,20 +98,21 @@ async function readSnapshot(
 }> {
   const { deadline } = options;
   const { database } = access.target;
-  const before = await withConnection(access, database, readSequences);
-  const sessions = await readingSessions(access, database, snapshot.id);
   let dump: RunningProgram | undefined;
   const abandon = async (): Promise<void> => {
     dump?.kill();
     await Promise.all(sessions.map(end));
   };
   const timer = setTimeout(() => void abandon(), remaining(deadline, "protect the database"));
+  let scratch: Scratch | undefined;
   try {
+    const before = await readSequences(sessions[0]);
+    await beginReading(sessions, snapshot.id);
     const origin = await readOrigin(sessions[0], options.original ?? live.oid, access);
+    scratch = new Scratch(access, scratchDatabase(database, access.run), origin.shared.state);
     dump = await startDump(access, live.folder, snapshot, options);
     const archive = await openArchive(dump.stdout, live.folder);
     try {
-      const scratch = { name: scratchDatabase(database, access.run), like: origin.shared.state };
       const stored = store(archive, dump.done, options);
       const parts = [
         stored,
@@ -136,6 +142,7 @@ async function readSnapshot(
     throw dump?.failedFirst === true ? reason : error;
   } finally {
     clearTimeout(timer);
+    await scratch?.drop().catch((error: unknown) => access.log(`left behind: ${(error as Error).message}`));
     await abandon();
   }
 }

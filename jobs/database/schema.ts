@@ -34,18 +34,38 @@ export async function readDumpedSchema(
   return { hash: sha256(canonical), objects: objectHashes(original) };
 }
 
-/** A database to make for a moment. */
-export interface Scratch {
-  readonly name: string;
-  readonly like: DatabaseState;
+/** A database for a moment, made while other things go on. */
+export class Scratch {
+  /** Settles when it is there. */
+  readonly made: Promise<unknown>;
+  private dropped: Promise<void> | undefined;
+
+  constructor(
+    private readonly access: DatabaseAccess,
+    readonly name: string,
+    like: DatabaseState,
+  ) {
+    this.made = createOwned(access, name, like);
+    // It is awaited later than it may fail.
+    this.made.catch(() => undefined);
+  }
+
+  /** Drops it, once. Does nothing when it could not be made. */
+  drop(): Promise<void> {
+    this.dropped ??= this.made.then(
+      () => dropOwned(this.access, this.name),
+      () => undefined,
+    );
+    return this.dropped;
+  }
 }
 
-/** The canonical text of a database's schema. */
+/** The canonical text of a database's schema, by way of a scratch database of that name. */
 export async function canonicalSchemaOf(
   access: DatabaseAccess,
   database: string,
   folder: string,
-  scratch: Scratch,
+  { name, like }: { readonly name: string; readonly like: DatabaseState },
   deadline: Date,
 ): Promise<string> {
   const guide = await withConnection(access, database, readGuide);
@@ -57,7 +77,8 @@ export async function canonicalSchemaOf(
   try {
     archive.stream.resume();
     await dump.done;
-    return await canonicalSchema(access, archive, await archiveText(archive, deadline), guide, scratch, deadline);
+    const text = await archiveText(archive, deadline);
+    return await canonicalSchema(access, archive, text, guide, new Scratch(access, name, like), deadline);
   } finally {
     await archive.close();
   }
@@ -71,15 +92,15 @@ async function canonicalSchema(
   scratch: Scratch,
   deadline: Date,
 ): Promise<string> {
-  await createOwned(access, scratch.name, scratch.like);
   try {
+    await scratch.made;
     await restore(access, guide, { archive, into: scratch.name, workers: 1, deadline });
     const text = await schemaText(access, scratch.name, archive.folder, deadline);
     const lost = restoreLosses(original, text);
     if (lost.length > 0) throw new Error(`a restore does not bring back all of the schema: ${lost.join("; ")}`);
     return text;
   } finally {
-    await dropOwned(access, scratch.name);
+    await scratch.drop();
   }
 }
 
