@@ -63,10 +63,9 @@ export class Crew {
     this.wake();
   }
 
-  /**
-   * Loads, and works until everything is done that can be done.
-   */
+  /** Loads, and works until everything is done that can be done. One worker alone only loads: pg_restore does the rest. */
   async work(loadings: readonly Loading[]): Promise<void> {
+    const { workers } = this.options;
     const loaders = loadings.map((load) => {
       let free = (): void => undefined;
       const freed = new Promise<void>((resolve) => (free = resolve));
@@ -74,11 +73,12 @@ export class Crew {
       return { ended, free: Promise.race([freed, ended]) };
     });
     const loaded = Promise.all(loaders.map(({ free }) => free)).then(() => this.after.complete());
-    const others = Array.from({ length: this.options.workers - loaders.length }, () => Promise.resolve());
+    const others = Array.from({ length: workers - loaders.length }, () => Promise.resolve());
+    const hands = workers === 1 ? [] : [...loaders.map(({ free }) => free), ...others];
     await all([
       this.orStop(loaded),
       ...loaders.map(({ ended }) => ended),
-      ...[...loaders.map(({ free }) => free), ...others].map((free) => free.then(() => this.takeAll())),
+      ...hands.map((free) => free.then(() => this.takeAll())),
     ]);
   }
 
