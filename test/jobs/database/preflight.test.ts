@@ -282,7 +282,10 @@ describe("the preflight of a database", function () {
     );
     const access = { target: { ...server.access().target, database: "latin" } };
     const found = async (): Promise<string[]> =>
-      (await findingsOf(access)).filter(({ code }) => code === "encoded-name").map(({ object }) => object);
+      (await findingsOf(access))
+        .filter(({ code }) => code === "encoded-name")
+        // To 13 the server does not name the schema of a function that is found without it.
+        .map(({ object }) => object.replace(/^function public\./, "function "));
     try {
       await server.sql("CREATE TABLE words (word text DEFAULT 'ä'); GRANT SELECT ON words TO reader", "latin");
       assert.deepEqual(await found(), []);
@@ -294,7 +297,7 @@ describe("the preflight of a database", function () {
       );
       assert.deepEqual(await found(), [
         '"örtlich".a',
-        'function public."zähle"()',
+        'function "zähle"()',
         'public."Wörter"',
         'public."Wörter_id_seq"',
         'public.words."länge"',
