@@ -85,13 +85,14 @@ const namesBeyondAscii = [
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND a.attnum > 0 AND NOT a.attisdropped AND ${userSchema}
       AND ${beyondAscii("a.attname")}`,
   ...[
-    ["pg_proc", "pronamespace", "proname"],
-    ["pg_type", "typnamespace", "typname"],
+    ["pg_proc", "pronamespace", "proname", "true"],
+    // A table's row type, and a type's array, have its name.
+    ["pg_type", "typnamespace", "typname", "o.typrelid = 0 AND o.typcategory <> 'A'"],
   ].map(
-    ([catalog = "", namespace = "", name = ""]) =>
+    ([catalog = "", namespace = "", name = "", which = ""]) =>
       `SELECT pg_catalog.pg_describe_object('pg_catalog.${catalog}'::regclass, o.oid, 0)
          FROM pg_catalog.${catalog} o JOIN pg_catalog.pg_namespace n ON n.oid = o.${namespace}
-        WHERE ${userSchema} AND ${beyondAscii(`o.${name}`)}`,
+        WHERE ${userSchema} AND ${which} AND ${beyondAscii(`o.${name}`)}`,
   ),
   `SELECT 'the role ' || r.rolname
      FROM pg_catalog.pg_shdepend d JOIN pg_catalog.pg_roles r ON r.oid = d.refobjid
