@@ -1,4 +1,4 @@
-/** The workers of a restore: one loads the dump, and the others do meanwhile what comes after data; at last all do. */
+/** The workers of a restore: those that load the dump, and those that do meanwhile what comes after data; at last all do. */
 import { escapeIdentifier as quoted, type Client } from "pg";
 import { AfterData, type Loaded, type LoadedAlone, type Task } from "./after-data";
 import { earlyTables, meaningOf, readEarly, type EarlyRows, type EarlyTable } from "./early";
